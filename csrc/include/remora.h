@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The core's public interface: all that Python (through cffi) and other programs may call.
+ *
+ * The part between the two CDEF marks is what cffi parses (tools/make_cffi.py cuts it out), so that there
+ * is no second copy that could drift. Only enums, plain structs, opaque types and prototypes stand there.
+ *
+ * Errors: a function returns a negative errno value on failure; zero or a positive value is a result.
+ * Descriptors that a function returns are close-on-exec and belong to the caller.
+ */
+#ifndef REMORA_H
+#define REMORA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define REMORA_API __attribute__((visibility("default")))
+
+/* CDEF BEGIN */
+
+/* The first byte of each packet on a control socket (docs/architecture.md, "Control protocol"). */
+enum remora_packet {
+    REMORA_PACKET_CONTROL = 0,
+    REMORA_PACKET_STDIN = 1,
+    REMORA_PACKET_STDOUT = 2,
+    REMORA_PACKET_STDERR = 3,
+    REMORA_PACKET_RESIZE = 4,
+    REMORA_PACKET_EXIT = 5,
+};
+
+enum remora_limits {
+    REMORA_PAYLOAD_MAX = 65536, /* bytes after the type byte */
+    REMORA_PACKET_FDS_MAX = 64, /* descriptors with one packet */
+    REMORA_RECORD_MAX = 2048, /* bytes of one slot of an exit record file */
+};
+
+/* ---- spawning and talking ---------------------------------------------------------------- */
+
+/*
+ * Start a monitor: `program` is executed with argv {"remora-monitor", short_id, name}, the
+ * configuration (msgpack, `size` bytes) on a sealed memfd and the descriptors of the table in
+ * docs/architecture.md. Borrows all descriptors. `environment` is NULL-terminated.
+ * Returns the first connection (SOCK_SEQPACKET) or -errno.
+ */
+int remora_spawn(const char *program, const char *short_id, const char *name, const void *configuration, size_t size,
+                 int lock_fd, int rootfs_fd, const int *preserved, size_t n_preserved, char *const *environment);
+
+/* Connect to the monitor of a run folder: a descriptor, -ENOENT or -ECONNREFUSED when there is none. */
+int remora_connect(const char *run_dir);
+
+/* Send one packet, with descriptors (borrowed). Blocks. 0 or -errno (-EPIPE: the monitor is gone). */
+int remora_send(int fd, int type, const void *payload, size_t size, const int *fds, size_t n_fds);
+
+/*
+ * Receive one packet: returns the payload's size and sets *type; -ECONNRESET at the end of the
+ * connection, -ETIMEDOUT after timeout_ms (-1 waits for ever). `capacity` should be REMORA_PAYLOAD_MAX.
+ */
+ssize_t remora_receive(int fd, int *type, void *payload, size_t capacity, int timeout_ms);
+
+/* A sealed memfd with these bytes, or -errno. */
+int remora_sealed_memory(const char *name, const void *bytes, size_t size);
+
+/* ---- the attached terminal ---------------------------------------------------------------- */
+
+enum remora_relay_end {
+    REMORA_RELAY_EXITED = 0, /* an EXIT packet came: its payload is in `exit` */
+    REMORA_RELAY_DETACHED = 1, /* the detach keys were typed */
+    REMORA_RELAY_LOST = 2, /* the connection ended without EXIT (monitor gone) */
+    REMORA_RELAY_LAGGED = 3, /* cut off by the monitor because this client did not read */
+    REMORA_RELAY_OUTPUT_CLOSED = 4, /* our own stdout is gone (EPIPE) */
+};
+
+struct remora_relay_options {
+    int connection; /* an attached connection; borrowed */
+    const char *run_dir; /* for a second connection: signals and resizes overtake a blocked stdin */
+    const char *session; /* "" or the exec session */
+    int in, out, err; /* descriptors of this side, -1 = not attached */
+    bool raw; /* the session has a tty: `in`, if it is a terminal, goes into raw mode */
+    bool proxy_signals; /* pass INT, TERM, HUP, QUIT, USR1 … on to the container */
+    const unsigned char *detach_keys; /* NULL or length 0: none */
+    size_t detach_length;
+    bool handle_output_closed; /* send close_output on EPIPE of out/err */
+};
+
+struct remora_relay_result {
+    int end; /* enum remora_relay_end */
+    size_t exit_size; /* bytes of the EXIT packet's map */
+    unsigned char exit[4096];
+};
+
+/*
+ * Copy between the descriptors and an attached connection until one of the ends above. The terminal's
+ * settings are put back on every way out, also on a fatal signal to this process. 0 or -errno.
+ */
+int remora_relay(const struct remora_relay_options *options, struct remora_relay_result *result);
+
+/* Window size of a terminal: rows << 16 | columns, or -errno (-ENOTTY). */
+int remora_window_size(int fd);
+
+/* ---- state on disk ------------------------------------------------------------------------- */
+
+/*
+ * Take the OFD write lock of a run folder, making the folder (0700) and the lock file where needed; sees to it
+ * that the locked file is still the one at the path. wait: block until it is free. A descriptor, or -EAGAIN when held.
+ */
+int remora_lock(const char *run_dir, bool wait);
+
+/* 1: the lock is held (a monitor or a command is at work), 0: free or absent; -errno. Takes nothing. */
+int remora_lock_held(const char *run_dir);
+
+/* Wait (inotify, no polling) until the lock of a run folder is free or timeout_ms is over: 0, -ETIMEDOUT, -errno. */
+int remora_lock_wait(const char *run_dir, int timeout_ms);
+
+/* The valid exit record of an `exit` file: its size in bytes (msgpack), 0 if the file has none yet, -ENOENT, -errno. */
+ssize_t remora_record_read(const char *path, void *buffer, size_t capacity);
+
+/* Read a whole small file without following a final symlink: size or -errno (-EFBIG). */
+ssize_t remora_read_file(const char *path, void *buffer, size_t capacity);
+
+/* Remove a tree without following symlinks or crossing into other mounts; 0 (also when absent) or -errno. */
+int remora_remove_tree(const char *path);
+
+/* Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), or -ESRCH. */
+int64_t remora_process_start(pid_t pid);
+
+/* ---- root file systems ---------------------------------------------------------------------- */
+
+/*
+ * A detached overlay mount: `lower` nearest first (absolute paths), upper and work folders.
+ * volatile_upper: no syncing (for containers that go with their end). A mount descriptor or -errno.
+ */
+int remora_overlay(const char *const *lower, size_t n_lower, const char *upper, const char *work, bool volatile_upper);
+
+/* openat2 with RESOLVE_IN_ROOT below `root_fd`: symlinks can't lead out. A descriptor or -errno. */
+int remora_open_in_root(int root_fd, const char *path, int flags, unsigned int mode);
+
+/* mkdir -p below root_fd, owned by uid:gid where made; nothing leads out of the root. 0, or -errno (-ENOTDIR). */
+int remora_mkdir_in_root(int root_fd, const char *path, unsigned int mode, uid_t uid, gid_t gid);
+
+/* ---- logs ------------------------------------------------------------------------------------ */
+
+struct remora_log_options {
+    int64_t since_ns; /* records later than this wall time; INT64_MIN: all */
+    int64_t until_ns; /* records not later than this; INT64_MAX: all */
+    int64_t tail; /* lines; -1: all */
+    bool follow; /* go on until the container ends (its lock is free) */
+    bool timestamps;
+    bool neutralise; /* make control sequences harmless (output to a terminal) */
+    int out, err; /* where stdout and stderr records go; may be the same */
+    const char *prefix; /* before each line, or NULL */
+    const char *run_dir; /* with follow: whose lock tells the end; NULL: none */
+};
+
+/*
+ * Print a container log in CRI format (reference: Kubernetes CRI logging). Partial records are joined.
+ * 0; -EPIPE: the reader of out went away; other -errno.
+ */
+int remora_log_print(const char *path, const struct remora_log_options *options);
+
+/* The library's version, "0.1.0". */
+const char *remora_version(void);
+
+/* CDEF END */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
