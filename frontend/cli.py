@@ -1,0 +1,330 @@
+"""The command line: global options, the table of commands, and the one place where errors become exit statuses.
+
+The table alone serves dispatch and help; the module of the chosen command is the only one imported, and only
+its parser is built. A command module offers
+
+    EXAMPLE: str                                              one line for --help
+    add_arguments(parser: ArgumentParser) -> None             remora.frontend.arguments
+    run(arguments: Namespace, settings: Settings) -> int      the exit status
+
+or, with several commands in a module, `add_arguments_NAME`, `run_NAME` and `EXAMPLE_NAME`.
+`INTERSPERSED = False` (or INTERSPERSED_NAME) leaves everything after the first argument alone (run, exec).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from remora.frontend.errors import RemoraError, os_error_text
+from remora.frontend.settings import GlobalOptions, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from remora.frontend.settings import Settings
+
+
+class Command:
+    """One command: the module that has it (below remora.frontend.commands) and a line of help."""
+
+    __slots__ = ("module", "summary")
+
+    def __init__(self, module: str, summary: str) -> None:
+        self.module = module
+        self.summary = summary
+
+
+COMMANDS: dict[str, Command] = {
+    "attach": Command("attach", "Attach to a running container"),
+    "create": Command("create", "Create a container without starting it"),
+    "exec": Command("exec", "Run a process in a running container"),
+    "images": Command("images", "List the images of the local store"),
+    "import": Command("import_", "Make an image from a tarball of a root file system"),
+    "info": Command("info", "Show what Remora works with on this machine"),
+    "inspect": Command("inspect", "Show everything about containers or images as JSON"),
+    "kill": Command("kill", "Send a signal to containers"),
+    "load": Command("load", "Load images from an archive"),
+    "logs": Command("logs", "Show the output of containers"),
+    "pause": Command("pause", "Freeze the processes of containers"),
+    "ps": Command("ps", "List containers"),
+    "pull": Command("pull", "Fetch an image from a registry"),
+    "rename": Command("rename", "Give a container another name"),
+    "restart": Command("restart", "Stop and start containers"),
+    "rm": Command("rm", "Remove containers"),
+    "rmi": Command("rmi", "Remove images"),
+    "run": Command("run", "Run a command in a new container"),
+    "save": Command("save", "Save images to an archive"),
+    "start": Command("start", "Start containers"),
+    "stop": Command("stop", "Stop containers"),
+    "tag": Command("tag", "Give an image another name"),
+    "unpause": Command("pause", "Thaw the processes of containers"),
+    "version": Command("version", "Show the version of Remora"),
+    "wait": Command("wait", "Wait until containers end and print their exit codes"),
+}
+
+# Not shown: used by the monitor.
+HIDDEN: dict[str, Command] = {
+    "_unguard": Command("unguard", "Let go of an image that nobody uses"),
+}
+
+# `remora container ls`, `remora image rm`: the spelling with a noun.
+NOUNS: dict[str, dict[str, str]] = {
+    "container": {
+        **{
+            name: name
+            for name in (
+                "attach create exec inspect kill logs pause ps rename restart rm run start stop unpause wait"
+            ).split()
+        },
+        "list": "ps",
+        "ls": "ps",
+    },
+    "image": {
+        **{name: name for name in "import inspect load pull rm save tag".split()},
+        "list": "images",
+        "ls": "images",
+        "rm": "rmi",
+    },
+}
+ALIASES: dict[str, str] = {"help": "--help"}
+
+GLOBAL_VALUES = {
+    "--root": "root",
+    "--runroot": "runroot",
+    "--runtime": "runtime",
+    "--cgroup-manager": "cgroup_manager",
+}
+INTERRUPTED = 130
+NO_ROOT_NEEDED = ("version",)
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Run the command line and return its exit status; no exception leaves it."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    env = os.environ if environ is None else environ
+    status = _guarded(argv, env)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _mute(1)
+    except OSError as error:
+        _say(f"writing the output: {os_error_text(error)}")
+        _mute(1)
+        status = status or 125
+    return status
+
+
+def _guarded(argv: list[str], env: Mapping[str, str]) -> int:
+    """The one place where an exception becomes a line on stderr and an exit status."""
+    try:
+        return _dispatch(argv, env)
+    except RemoraError as error:
+        _say(str(error))
+        return error.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _mute(1)
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        if env.get("REMORA_DEBUG"):
+            raise
+        return _unexpected(argv, error)
+
+
+def _unexpected(argv: list[str], error: Exception) -> int:
+    doing = f"remora {argv[0]}" if argv else "remora"
+    if isinstance(error, OSError):
+        _say(f"{doing}: {os_error_text(error)}{_remedy(error)}")
+        return 125
+    if type(error).__name__ == "MonitorGone":
+        _say(f"{doing}: the container's monitor is gone (`remora ps -a` shows what became of the container)")
+        return 125
+    if type(error).__name__ == "RequestFailed":
+        status = getattr(error, "status", 125)
+        _say(request_failed_text(error))
+        return status if isinstance(status, int) and status else 125
+    _say(f"{doing}: internal error: {type(error).__name__}: {error} (REMORA_DEBUG=1 shows where)")
+    return 125
+
+
+def request_failed_text(error: Exception) -> str:
+    """The one line for a reply that says no: phase, object, what went wrong."""
+    parts = [str(getattr(error, name, "") or "") for name in ("phase", "object", "error")]
+    return ": ".join(part for part in (" ".join(parts[:2]).strip(), parts[2]) if part) or str(error)
+
+
+def _remedy(error: OSError) -> str:
+    import errno
+
+    remedies = {
+        errno.ENOSPC: "free some space, `remora rm` removes containers that are no longer wanted",
+        errno.EDQUOT: "free some space or raise the quota",
+        errno.EROFS: "the folder must be writable: choose others with --root and --runroot",
+        errno.EACCES: "run it as root",
+        errno.EPERM: "run it as root",
+        errno.EMFILE: "raise the limit of open files (ulimit -n)",
+        errno.ENFILE: "the machine has no more open files to give",
+    }
+    return f" ({remedies[error.errno]})" if error.errno in remedies else ""
+
+
+def _say(text: str) -> None:
+    """One line on stderr, whatever it holds and whether or not somebody reads it."""
+    line = " ".join(("Error: " + text).split("\n")).rstrip()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        pass
+    try:
+        os.write(2, line.encode(errors="surrogateescape") + b"\n")
+    except OSError:
+        pass
+
+
+def _mute(fd: int) -> None:
+    """Send a descriptor to /dev/null, so that the interpreter's last flush has nothing to complain about."""
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, fd)
+    os.close(null)
+
+
+def _dispatch(argv: list[str], env: Mapping[str, str]) -> int:
+    options = GlobalOptions()
+    at = _global_options(argv, options)
+    if at is None:
+        return 0
+    rest = argv[at:]
+    if not rest:
+        sys.stderr.write(help_text())
+        return 125
+    name, prog, rest = _command(rest)
+    command = COMMANDS.get(name) or HIDDEN.get(name)
+    if command is None:
+        return 0
+    return _run(name, prog, command, rest, options, env)
+
+
+def _global_options(argv: list[str], options: GlobalOptions) -> int | None:
+    """Read the options before the command; the index of the command, None when all is done (help, version)."""
+    at = 0
+    while at < len(argv) and argv[at].startswith("-"):
+        flag, equals, value = argv[at].partition("=")
+        at += 1
+        if flag in ("--help", "-h"):
+            sys.stdout.write(help_text())
+            return None
+        if flag in ("--version", "-v"):
+            from remora.frontend.version import VERSION
+
+            sys.stdout.write(f"remora version {VERSION}\n")
+            return None
+        if flag in ("--debug", "-D"):
+            options.debug = not equals or value not in ("false", "0")
+            continue
+        attribute = GLOBAL_VALUES.get(flag)
+        if attribute is None:
+            raise RemoraError(f"unknown flag: {flag}", _suggestion(flag, [*GLOBAL_VALUES, "--debug", "--version"]))
+        if not equals:
+            if at == len(argv):
+                raise RemoraError(f"flag needs an argument: {flag}", "see `remora --help`")
+            value = argv[at]
+            at += 1
+        if flag == "--cgroup-manager" and value not in ("cgroupfs", "systemd"):
+            raise RemoraError(f'invalid argument "{value}" for "{flag}"', "cgroupfs or systemd expected")
+        setattr(options, attribute, value)
+    return at
+
+
+def _command(rest: list[str]) -> tuple[str, str, list[str]]:
+    """Name of the command, how help calls it, and its arguments; nouns and `help` resolved."""
+    name = rest[0]
+    if name == "help":
+        if len(rest) == 1:
+            sys.stdout.write(help_text())
+            return "", "", []
+        return _command([*rest[1:], "--help"])
+    noun = NOUNS.get(name)
+    if noun is None:
+        if name not in COMMANDS and name not in HIDDEN:
+            raise RemoraError(f'unknown command "{name}" for "remora"', _suggestion(name, list(COMMANDS)))
+        return name, f"remora {name}", rest[1:]
+    if len(rest) == 1 or rest[1] in ("--help", "-h"):
+        lines = [f"  {verb:<10} {COMMANDS[noun[verb]].summary}" for verb in sorted(noun)]
+        sys.stdout.write(f"Usage: remora {name} COMMAND\n\nCommands:\n" + "\n".join(lines) + "\n")
+        return "", "", []
+    verb = rest[1]
+    if verb not in noun:
+        raise RemoraError(f'unknown command "{verb}" for "remora {name}"', _suggestion(verb, list(noun)))
+    return noun[verb], f"remora {name} {verb}", rest[2:]
+
+
+def _suggestion(wrong: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(wrong, known, 1, 0.6)
+    return f"did you mean {near[0]}? See `remora --help`" if near else "see `remora --help`"
+
+
+def _run(
+    name: str, prog: str, command: Command, words: list[str], options: GlobalOptions, env: Mapping[str, str]
+) -> int:
+    from importlib import import_module
+
+    from remora.frontend.arguments import ArgumentParser, HelpAsked
+
+    module = import_module(f"remora.frontend.commands.{command.module}")
+
+    def part(what: str) -> object:
+        """`run_NAME` where the module has several commands, else `run`."""
+        return getattr(module, f"{what}_{name}", getattr(module, what, None))
+
+    parser = ArgumentParser(
+        prog,
+        description=command.summary,
+        example=str(part("EXAMPLE") or ""),
+        interspersed=part("INTERSPERSED") is not False,
+    )
+    add_arguments, run = part("add_arguments"), part("run")
+    assert callable(add_arguments) and callable(run)
+    add_arguments(parser)
+    try:
+        arguments = parser.parse_args(words)
+    except HelpAsked:
+        sys.stdout.write(parser.format_help())
+        return 0
+    settings = load(options, env)
+    if name not in NO_ROOT_NEEDED:
+        need_root()
+    status = run(arguments, settings)
+    assert isinstance(status, int)
+    return status
+
+
+def need_root() -> None:
+    """Raise RemoraError unless this is root."""
+    if os.geteuid() != 0:
+        raise RemoraError("Remora needs root for now: running without root comes later", "run it with sudo")
+
+
+def help_text() -> str:
+    """The help of `remora` itself, from the table alone."""
+    width = max(len(name) for name in COMMANDS)
+    lines = ["Run and manage containers without a daemon", "", "Usage: remora [options] COMMAND", "", "Commands:"]
+    lines += [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    lines += [
+        "",
+        "Options:",
+        "      --cgroup-manager NAME  Who makes cgroups: cgroupfs or systemd",
+        "  -D, --debug                Tell more about what is done",
+        "      --help                 Show this help",
+        "      --root PATH            Folder of the containers (default /var/lib/remora)",
+        "      --runroot PATH         Folder of what runs (default /run/remora)",
+        "      --runtime NAME         OCI runtime: a name or a path",
+        "      --version              Show the version",
+        "",
+        "`remora COMMAND --help` tells more about a command.",
+    ]
+    return "\n".join(lines) + "\n"

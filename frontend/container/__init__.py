@@ -1,0 +1,1 @@
+"""Containers as they lie on disk: their records, names and state."""

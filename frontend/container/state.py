@@ -1,0 +1,201 @@
+"""What a container is, derived from its lock, its state file and its exit record: nothing stores it.
+
+The table is the one in docs/architecture.md ("State on disk"). `derive` reads the files, `decide` is the table.
+"""
+
+from __future__ import annotations
+
+import time
+
+from remora import monitor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from remora.frontend.container.record import ContainerRecord
+    from remora.frontend.settings import Settings
+
+CREATED = "created"
+STARTING = "starting"
+RUNNING = "running"
+PAUSED = "paused"
+RESTARTING = "restarting"
+EXITED = "exited"
+LIVE = (RUNNING, PAUSED, RESTARTING, STARTING)
+
+
+class ContainerState:
+    """What a container is at one moment.
+
+    status: one of the constants above. pid: its init, 0 when there is none.
+    exit_code: None while unknown or not yet ended. known: False when it ended and nobody saw how.
+    monitor_pid: 0 without a monitor. lost: the process lives, its monitor does not.
+    started_ns, finished_ns: wall clock, 0 = not yet. oom: killed for lack of memory.
+    error: why the runtime could not start it. status_code: 125/126/127 that goes with `error`.
+    record: the exit record, None without one.
+    """
+
+    __slots__ = (
+        "status",
+        "pid",
+        "exit_code",
+        "known",
+        "oom",
+        "error",
+        "started_ns",
+        "finished_ns",
+        "restarts",
+        "monitor_pid",
+        "lost",
+        "record",
+    )
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+        self.pid = 0
+        self.exit_code: int | None = None
+        self.known = True
+        self.oom = False
+        self.error = ""
+        self.started_ns = 0
+        self.finished_ns = 0
+        self.restarts = 0
+        self.monitor_pid = 0
+        self.lost = False
+        self.record: Mapping[str, object] | None = None
+
+    @property
+    def paused(self) -> bool:
+        return self.status == PAUSED
+
+    @property
+    def restarting(self) -> bool:
+        return self.status == RESTARTING
+
+    @property
+    def running(self) -> bool:
+        """Whether the container has a process (running or paused)."""
+        return self.status in (RUNNING, PAUSED)
+
+    @property
+    def live(self) -> bool:
+        """Whether somebody is at work on it: a process, a restart to come, a start under way."""
+        return self.status in LIVE
+
+
+def number(values: Mapping[str, object] | None, key: str) -> int:
+    """An integer of a record or state map; 0 when it is not there."""
+    value = values.get(key) if values is not None else None
+    return value if isinstance(value, int) else 0
+
+
+def text(values: Mapping[str, object] | None, key: str) -> str:
+    """A text of a record or state map; "" when it is not there."""
+    value = values.get(key) if values is not None else None
+    return value if isinstance(value, str) else ""
+
+
+def exit_code_of(record: Mapping[str, object]) -> int | None:
+    """The exit code of an exit record as a caller gets it; None when it is not known."""
+    if text(record, "why") == "runtime-failed":
+        return number(record, "status") or 125
+    if not record.get("known"):
+        return None
+    return number(record, "code")
+
+
+def _ended(state: ContainerState, record: Mapping[str, object]) -> None:
+    state.record = record
+    state.exit_code = exit_code_of(record)
+    state.known = state.exit_code is not None
+    state.oom = bool(record.get("oom"))
+    state.error = text(record, "error")
+    state.started_ns = number(record, "started_ns")
+    state.finished_ns = number(record, "finished_ns")
+    state.restarts = number(record, "restarts")
+
+
+def decide(
+    held: bool,
+    state_map: Mapping[str, object] | None,
+    exit_file: bool,
+    record: Mapping[str, object] | None,
+    alive: bool,
+) -> ContainerState:
+    """The table. held: the lock is taken; exit_file: there is one; record: its valid record; alive: the process
+    that the state file names lives still."""
+    if held or (state_map is not None and alive):
+        if state_map is None:
+            return ContainerState(STARTING)
+        status = text(state_map, "status")
+        state = ContainerState(status if status in (RUNNING, PAUSED, RESTARTING) else RUNNING)
+        if not held and status == RESTARTING:
+            state.status = RUNNING
+        state.pid = number(state_map, "pid")
+        state.started_ns = number(state_map, "started_ns")
+        state.restarts = number(state_map, "restarts")
+        if held:
+            state.monitor_pid = number(state_map, "monitor_pid")
+        else:
+            state.lost = True
+        last = state_map.get("last")
+        if status == RESTARTING and isinstance(last, dict):
+            state.exit_code = exit_code_of(last)
+            state.finished_ns = number(last, "finished_ns")
+        return state
+    if state_map is not None:
+        # The monitor was lost. A record of this very run may have been written before that.
+        if record is not None and number(record, "started_ns") == number(state_map, "started_ns"):
+            state = ContainerState(EXITED)
+            _ended(state, record)
+            return state
+        state = ContainerState(EXITED)
+        state.known = False
+        state.started_ns = number(state_map, "started_ns")
+        state.restarts = number(state_map, "restarts")
+        state.error = "the monitor was lost: exit code unknown"
+        return state
+    if record is not None:
+        state = ContainerState(CREATED if text(record, "why") == "runtime-failed" else EXITED)
+        _ended(state, record)
+        return state
+    if exit_file:
+        state = ContainerState(EXITED)
+        state.known = False
+        state.error = "the machine went down: exit code unknown"
+        return state
+    return ContainerState(CREATED)
+
+
+def derive(settings: Settings, record: ContainerRecord) -> ContainerState:
+    """What the container is now. Never raises for files that vanish meanwhile."""
+    run_dir = record.run_dir
+    deadline = time.monotonic() + 1.0
+    while True:
+        held = monitor.lock_held(run_dir)
+        state_map = _read_state(run_dir)
+        exit_record: Mapping[str, object] | None = None
+        exit_file = False
+        alive = False
+        if state_map is not None and not held:
+            pid = number(state_map, "pid")
+            start = number(state_map, "pid_start")
+            alive = pid > 0 and monitor.process_start(pid) == start
+        if not held or state_map is None:
+            try:
+                exit_record = monitor.read_record(record.data_dir)
+                exit_file = True
+            except OSError:
+                pass
+            # Between the two looks a monitor may have begun or ended: look again.
+            if monitor.lock_held(run_dir) != held and time.monotonic() < deadline:
+                continue
+        return decide(held, state_map, exit_file, exit_record, alive)
+
+
+def _read_state(run_dir: str) -> Mapping[str, object] | None:
+    try:
+        return monitor.read_state(run_dir)
+    except OSError:
+        return None

@@ -1,0 +1,98 @@
+"""Clearing away containers that are half made or half removed.
+
+A folder (or a name, an image reference, a run folder) whose container has no spec.json and whose lock is free
+belongs to a command that was killed. Whoever meets it removes it: runtime state, names, image reference, run
+folder, data folder. The lock is held meanwhile, so a `create` that is still at work is never disturbed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from remora import monitor
+from remora.frontend.container import names
+from remora.frontend.container.record import ids, is_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remora.frontend.settings import Settings
+
+
+def is_half(settings: Settings, container_id: str) -> bool:
+    """Whether the container has no spec.json (it is half made or half removed, or gone)."""
+    return not os.path.lexists(settings.data_dir(container_id) + "/spec.json")
+
+
+def sweep_if_stale(settings: Settings, container_id: str) -> bool:
+    """Remove what is left of a container without spec.json.
+
+    True: nothing of it is left. False: it is a container, or somebody is at work on it.
+    """
+    if not is_id(container_id) or not is_half(settings, container_id):
+        return not is_id(container_id)
+    try:
+        lock = monitor.lock(settings.run_dir(container_id))
+    except BlockingIOError:
+        return False
+    try:
+        if not is_half(settings, container_id):
+            return False
+        remove_parts(settings, container_id, "")
+    finally:
+        os.close(lock)
+    return True
+
+
+def remove_parts(settings: Settings, container_id: str, name: str) -> None:
+    """Remove everything of a container whose spec.json is gone; its lock must be held by the caller.
+
+    name: its name, "" when it is not known (all names are looked through). The folder goes last, so that an
+    interrupted removal is met, and finished, by the next command.
+    """
+    delete_runtime_state(settings, container_id)
+    if name:
+        names.release(settings, name, container_id)
+    else:
+        names.release_all(settings, container_id)
+    for image_id in used_images(settings, container_id):
+        from remora.frontend.images import guard
+
+        guard.release(settings, image_id, container_id)
+    monitor.remove_tree(settings.data_dir(container_id))
+    monitor.remove_tree(settings.run_dir(container_id))
+
+
+def used_images(settings: Settings, container_id: str) -> list[str]:
+    """The ids of the images that this container holds on to."""
+    try:
+        image_ids = os.listdir(settings.images)
+    except FileNotFoundError:
+        return []
+    return [image for image in image_ids if os.path.lexists(f"{settings.images}/{image}/{container_id}")]
+
+
+def delete_runtime_state(settings: Settings, container_id: str) -> None:
+    """Have the OCI runtime kill and forget the container, if it knows it."""
+    folder = f"{settings.runtime_root}/{container_id}"
+    if not os.path.isdir(folder):
+        return
+    from remora.frontend import process, runtime
+
+    process.capture([*runtime.command(settings), "delete", "--force", container_id])
+    if os.path.isdir(folder):
+        monitor.remove_tree(folder)
+
+
+def sweep(settings: Settings) -> None:
+    """Sweep every half-made or half-removed container, and names that lead nowhere."""
+    for container_id in ids(settings):
+        if is_half(settings, container_id):
+            sweep_if_stale(settings, container_id)
+    try:
+        entries = os.listdir(settings.names)
+    except FileNotFoundError:
+        return
+    for name in entries:
+        holder = names.owner(settings, name)
+        if holder is not None and not os.path.lexists(settings.data_dir(holder)):
+            sweep_if_stale(settings, holder)
