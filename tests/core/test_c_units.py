@@ -25,7 +25,13 @@ def test_c_unit_program_succeeds(source: Path, tmp_path: Path) -> None:
         pytest.fail(f"{program} was not built: is {source.name} listed in tests/core/meson.build?")
     environment = dict(os.environ, TMPDIR=str(tmp_path), UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
     result = subprocess.run(
-        [program], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=300, check=False
+        [program],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+        check=False,
     )
     output = (result.stdout + result.stderr).decode(errors="replace")
     assert result.returncode == 0, f"{source.stem} ended with {result.returncode}\n{output}"
