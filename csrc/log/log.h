@@ -3,15 +3,20 @@
  * The log of one container: takes what was read from a stream and writes it in the driver's format.
  *
  * Invariants: one timestamp for each call; the output of a call is written with one write(2) for each 64 KiB or
- * more, never one for each line; a record is whole or not there (a failed write is taken back to the last whole
- * record). A call never fails the caller: what can't be written is counted in `dropped`.
+ * more, never one for each line; nothing is held back, an unfinished line is logged as a partial record at once; a
+ * record is whole or not there (a failed write is taken back to the last whole record). A call never fails the caller:
+ * what can't be written is counted in `dropped`, and the first call that can write again puts a record of the gap
+ * before its own.
  */
 #ifndef REMORA_LOG_LOG_H
 #define REMORA_LOG_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
+
+#include "log/cri.h"
 
 enum log_driver {
     LOG_NONE,
@@ -30,11 +35,20 @@ struct log {
     uint64_t written; /* payload bytes logged since open */
     uint64_t dropped; /* payload bytes that could not be written */
     int last_error; /* errno of the last failed write, 0 after a good one */
-    char *scratch; /* formatted output; allocated at the first write, given back by log_idle */
+    char *scratch; /* formatted output; mapped at the first write, given back by log_idle */
     size_t scratch_size;
+    /* of the log's own: */
+    struct cri_clock clock;
+    uint64_t gap[2]; /* payload bytes dropped since the last good write, by stream */
+    int gap_error; /* why */
+    bool open_line[2]; /* the stream's last record is a partial one */
+    bool torn; /* the file does not end with a newline: a record of ours, or of a writer before us, is cut off */
 };
 
-/* Open (append, create 0600, O_NOFOLLOW). 0 or -errno. `log` may be zeroed memory. */
+/*
+ * Open (append, create 0600, O_NOFOLLOW); what a writer before us left cut off is ended by a newline at the first
+ * write. 0 or -errno (-EINVAL: neither a regular file nor a character device). `log` may be uninitialised.
+ */
 int log_open(struct log *log, enum log_driver driver, const char *path);
 /* Log `size` bytes read from a stream at one time (wall clock). */
 void log_write(struct log *log, enum log_stream stream, const struct timespec *time, const void *bytes, size_t size);
@@ -42,6 +56,7 @@ void log_write(struct log *log, enum log_stream stream, const struct timespec *t
 void log_idle(struct log *log);
 /* fsync. 0 or -errno. */
 int log_sync(struct log *log);
+/* Safe after a log_open that failed, and twice. */
 void log_deinit(struct log *log);
 
 #endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "log/log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "util/fd.h"
+
+/* 64 KiB of lines of 16 bytes become 244 KiB: one write. More would fall out of the second-level cache. */
+#define SCRATCH_SIZE ((size_t)288 * 1024)
+
+static const char STREAMS[2][7] = {[LOG_STDOUT] = "stdout", [LOG_STDERR] = "stderr"};
+
+int log_open(struct log *log, enum log_driver driver, const char *path)
+{
+    CLEANUP_FD int fd = -1;
+    struct stat status;
+    char last = '\n';
+
+    *log = (struct log){.driver = driver, .fd = -1};
+    if (driver == LOG_NONE)
+        return 0;
+    /* O_NONBLOCK: only so that opening a fifo can't wait; it does nothing to the files that pass below. */
+    fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (!S_ISREG(status.st_mode) && !S_ISCHR(status.st_mode))
+        return -EINVAL;
+    if (S_ISREG(status.st_mode)) {
+        log->size = status.st_size;
+        log->torn = status.st_size > 0 && pread(fd, &last, 1, status.st_size - 1) == 1 && last != '\n';
+    }
+    log->fd = fd_take(&fd);
+    return 0;
+}
+
+/*
+ * Write formatted records. Returns the bytes of whole records that are in the file now (with `all`: all or none); sets
+ * last_error when that isn't all. No content has a newline in it, so whatever ends in one is whole.
+ */
+static size_t append(struct log *log, const char *bytes, size_t size, bool all)
+{
+    size_t done = 0;
+    size_t whole = size;
+    struct stat status;
+
+    while (done < size) {
+        ssize_t n = write(log->fd, bytes + done, size - done);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            const char *newline = memrchr(bytes, '\n', done);
+
+            log->last_error = n < 0 ? errno : ENOSPC;
+            whole = newline != NULL && !all ? (size_t)(newline + 1 - bytes) : 0;
+            break;
+        }
+        done += (size_t)n;
+    }
+    if (done == size)
+        log->last_error = 0;
+    /* Counted from the file's end, for somebody else may have truncated it. */
+    if (done > whole && (fstat(log->fd, &status) < 0 || status.st_size < (off_t)(done - whole) ||
+                         ftruncate(log->fd, status.st_size - (off_t)(done - whole)) < 0))
+        log->torn = true;
+    log->size += (int64_t)whole;
+    return whole;
+}
+
+/* The stream's bytes in formatted records of one stream: a full record's newline is one of them, a partial one's is
+ * not. */
+static size_t payload_of(const char *records, size_t size, bool *open)
+{
+    const char *end = records + size;
+    size_t payload = 0;
+
+    while (records < end) {
+        const char *newline = memchr(records, '\n', (size_t)(end - records));
+
+        *open = records[CRI_TAG] == 'P';
+        payload += (size_t)(newline + 1 - records) - CRI_PREFIX - (*open ? 1 : 0);
+        records = newline + 1;
+    }
+    return payload;
+}
+
+static void drop(struct log *log, enum log_stream stream, size_t size)
+{
+    log->dropped += size;
+    log->gap[stream] += size;
+    log->gap_error = log->last_error;
+}
+
+/*
+ * What has to stand in the file before the next record: the end of a torn record, the ends of lines that lost bytes, a
+ * record that tells of the loss. False when it can't be written either.
+ */
+static bool append_prelude(struct log *log, const struct timespec *time)
+{
+    static const enum log_stream both[] = {LOG_STDOUT, LOG_STDERR};
+    uint64_t lost = log->gap[LOG_STDOUT] + log->gap[LOG_STDERR];
+    struct cri_prefix prefix;
+    char text[3 * sizeof(prefix.text) + 256];
+    size_t size = 0;
+
+    if (log->torn)
+        text[size++] = '\n';
+    for (size_t i = 0; lost > 0 && i < 2; i++) {
+        enum log_stream stream = both[i];
+
+        /* The record of the gap is stderr's, and must be a line of its own. */
+        if (log->open_line[stream] && (log->gap[stream] > 0 || stream == LOG_STDERR)) {
+            cri_prefix_init(&prefix, &log->clock, STREAMS[stream], time);
+            memcpy(text + size, prefix.text, CRI_PREFIX);
+            size += CRI_PREFIX;
+            text[size++] = '\n';
+        }
+    }
+    if (lost > 0) {
+        cri_prefix_init(&prefix, &log->clock, STREAMS[LOG_STDERR], time);
+        memcpy(text + size, prefix.text, CRI_PREFIX);
+        size += CRI_PREFIX;
+        size +=
+            (size_t)snprintf(text + size, sizeof(text) - size, "remora: %llu bytes of output were not logged: %.128s\n",
+                             (unsigned long long)lost, strerror(log->gap_error));
+    }
+    if (append(log, text, size, true) < size)
+        return false;
+    log->torn = false;
+    if (lost > 0) {
+        for (size_t i = 0; i < 2; i++)
+            log->open_line[i] = log->open_line[i] && log->gap[i] == 0 && i != LOG_STDERR;
+        log->gap[LOG_STDOUT] = log->gap[LOG_STDERR] = 0;
+    }
+    return true;
+}
+
+static bool have_scratch(struct log *log)
+{
+    void *memory;
+
+    if (log->scratch != NULL)
+        return true;
+    /* A mapping rather than malloc: what is given back really goes. */
+    memory = mmap(NULL, SCRATCH_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        log->last_error = errno;
+        return false;
+    }
+    log->scratch = memory;
+    log->scratch_size = SCRATCH_SIZE;
+    return true;
+}
+
+void log_write(struct log *log, enum log_stream stream, const struct timespec *time, const void *bytes, size_t size)
+{
+    const char *from = bytes;
+    const char *end = from + size;
+    struct cri_prefix prefix;
+
+    if (log->fd < 0 || size == 0)
+        return;
+    if (!have_scratch(log) ||
+        ((log->torn || log->gap[LOG_STDOUT] + log->gap[LOG_STDERR] > 0) && !append_prelude(log, time))) {
+        drop(log, stream, size);
+        return;
+    }
+    cri_prefix_init(&prefix, &log->clock, STREAMS[stream], time);
+    while (from < end) {
+        bool open = false;
+        size_t formatted, whole;
+        const char *next = cri_format(log->scratch, log->scratch_size, &prefix, from, end, &formatted, &open);
+
+        whole = append(log, log->scratch, formatted, false);
+        if (whole < formatted) {
+            size_t payload = payload_of(log->scratch, whole, &log->open_line[stream]);
+
+            log->written += payload;
+            drop(log, stream, (size_t)(end - from) - payload);
+            return;
+        }
+        log->open_line[stream] = open;
+        log->written += (uint64_t)(next - from);
+        from = next;
+    }
+}
+
+void log_idle(struct log *log)
+{
+    if (log->scratch != NULL)
+        munmap(log->scratch, log->scratch_size);
+    log->scratch = NULL;
+    log->scratch_size = 0;
+}
+
+int log_sync(struct log *log)
+{
+    if (log->fd < 0)
+        return 0;
+    return fsync(log->fd) < 0 ? -errno : 0;
+}
+
+void log_deinit(struct log *log)
+{
+    log_idle(log);
+    fd_close(&log->fd);
+}
