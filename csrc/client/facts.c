@@ -15,6 +15,11 @@
 /* Field 22 of /proc/PID/stat, counted from the one after the name: proc(5). */
 #define START_FIELD 19
 
+const char *remora_version(void)
+{
+    return REMORA_VERSION; /* from meson.build */
+}
+
 int remora_window_size(int fd)
 {
     struct winsize size;

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A detached overlay mount: it is in no mount namespace until somebody attaches it, and goes with its last descriptor.
+ *
+ * Two ways. The new mount interface takes each layer by itself, so there is no limit of a page; it needs kernel 6.7.
+ * Else a child in a mount namespace of its own mounts in the classic way, clones what it mounted and sends the clone.
+ * A layer whose path is too long for an option, or has characters that options give a meaning, is named through
+ * a descriptor in /proc/self/fd.
+ */
+#include "system/rootfs.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "include/remora.h"
+#include "util/fd.h"
+
+/* As many lower layers as the kernel takes (OVL_MAX_STACK, fs/overlayfs/params.h). */
+#define LAYERS_MAX 500
+
+/* A value of fsconfig has at most 255 bytes, all options of mount(2) together one page less the final zero. */
+#define VALUE_MAX 255
+#define OPTIONS_SIZE 4096
+
+struct overlay {
+    const char *const *lower;
+    size_t n_lower;
+    const char *upper, *work;
+    bool volatile_upper;
+};
+
+/* Whether a path can stand in options as it is: none of what they give a meaning, nothing that needs an escape. */
+static bool is_plain(const char *path)
+{
+    return path[strcspn(path, ":,\\")] == 0;
+}
+
+static int open_folder(const char *path)
+{
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
+}
+
+static int set_folder(int context, const char *key, const char *path)
+{
+    char short_path[32];
+    CLEANUP_FD int fd = -1;
+
+    if (strlen(path) > VALUE_MAX || !is_plain(path)) {
+        fd = open_folder(path);
+        if (fd < 0)
+            return fd;
+        snprintf(short_path, sizeof(short_path), "/proc/self/fd/%d", fd);
+        path = short_path;
+    }
+    return fsconfig(context, FSCONFIG_SET_STRING, key, path, 0) < 0 ? -errno : 0;
+}
+
+static int overlay_fsopen(const struct overlay *overlay)
+{
+    CLEANUP_FD int context = -1;
+    int result = 0;
+    int fd;
+
+    context = fsopen("overlay", FSOPEN_CLOEXEC);
+    if (context < 0)
+        return -errno;
+    for (size_t i = 0; i < overlay->n_lower && result == 0; i++)
+        result = set_folder(context, "lowerdir+", overlay->lower[i]);
+    if (result == 0)
+        result = set_folder(context, "upperdir", overlay->upper);
+    if (result == 0)
+        result = set_folder(context, "workdir", overlay->work);
+    if (result < 0)
+        return result;
+    if (overlay->volatile_upper && fsconfig(context, FSCONFIG_SET_FLAG, "volatile", NULL, 0) < 0)
+        return -errno;
+    if (fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        return -errno;
+    fd = fsmount(context, FSMOUNT_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+/* The options with the paths as they are; false when these don't fit. */
+static bool plain_options(const struct overlay *overlay, char *options)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < overlay->n_lower + 2; i++) {
+        static const char *const last[] = {",upperdir=", ",workdir="};
+        const char *before = i == 0 ? "lowerdir=" : i < overlay->n_lower ? ":" : last[i - overlay->n_lower];
+        const char *path = i < overlay->n_lower    ? overlay->lower[i]
+                           : i == overlay->n_lower ? overlay->upper
+                                                   : overlay->work;
+        int n = snprintf(options + size, OPTIONS_SIZE - size, "%s%s", before, path);
+
+        if (n < 0 || (size_t)n >= OPTIONS_SIZE - size || !is_plain(path))
+            return false;
+        size += (size_t)n;
+    }
+    if (overlay->volatile_upper) {
+        if (OPTIONS_SIZE - size <= strlen(",volatile"))
+            return false;
+        memcpy(options + size, ",volatile", sizeof(",volatile"));
+    }
+    return true;
+}
+
+/* In the child, with /proc/self/fd as its folder: a number names each layer. */
+static int short_options(const struct overlay *overlay, char *options)
+{
+    size_t size = (size_t)snprintf(options, OPTIONS_SIZE, "lowerdir=");
+
+    for (size_t i = 0; i < overlay->n_lower; i++) {
+        int fd = open_folder(overlay->lower[i]); /* left open: the child ends soon */
+
+        if (fd < 0)
+            return fd;
+        if (OPTIONS_SIZE - size < 64)
+            return -E2BIG;
+        size += (size_t)snprintf(options + size, OPTIONS_SIZE - size, "%s%d", i > 0 ? ":" : "", fd);
+    }
+    {
+        int upper = open_folder(overlay->upper);
+        int work = open_folder(overlay->work);
+
+        if (upper < 0 || work < 0)
+            return upper < 0 ? upper : work;
+        if (OPTIONS_SIZE - size < 64)
+            return -E2BIG;
+        snprintf(options + size, OPTIONS_SIZE - size, ",upperdir=%d,workdir=%d%s", upper, work,
+                 overlay->volatile_upper ? ",volatile" : "");
+    }
+    return chdir("/proc/self/fd") < 0 ? -errno : 0;
+}
+
+/* Runs in the child: a clone of the mount, or -errno. Nothing here allocates: other threads may hold the heap. */
+static int child_mount(const struct overlay *overlay)
+{
+    char options[OPTIONS_SIZE];
+    int fd;
+
+    if (unshare(CLONE_NEWNS) < 0)
+        return -errno;
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return -errno;
+    if (!plain_options(overlay, options)) {
+        int result = short_options(overlay, options);
+
+        if (result < 0)
+            return result;
+    }
+    /* Any folder does as the mount point, here where nobody else sees it. */
+    if (mount("overlay", overlay->upper, "overlay", 0, options) < 0)
+        return -errno;
+    fd = open_tree(AT_FDCWD, overlay->upper, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+union one_fd {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static int child_send(int socket, int result)
+{
+    union one_fd ancillary = {.bytes = {0}};
+    struct iovec part = {&result, sizeof(result)};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+    if (result >= 0) {
+        message.msg_control = &ancillary;
+        message.msg_controllen = sizeof(ancillary);
+        ancillary.header =
+            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(&ancillary.header), &result, sizeof(result));
+    }
+    return sendmsg(socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static int parent_receive(int socket)
+{
+    union one_fd ancillary = {.bytes = {0}};
+    int result = -ECHILD; /* the child ended without a word */
+    struct iovec part = {&result, sizeof(result)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof(ancillary)};
+    ssize_t n;
+
+    do {
+        n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    if (n != sizeof(result))
+        return -ECHILD;
+    if (result < 0)
+        return result;
+    if (CMSG_FIRSTHDR(&message) == NULL)
+        return -EMFILE; /* this process had no number left for it */
+    memcpy(&result, CMSG_DATA(&ancillary.header), sizeof(result));
+    return result;
+}
+
+static int overlay_classic(const struct overlay *overlay)
+{
+    CLEANUP_FD int ours = -1;
+    CLEANUP_FD int theirs = -1;
+    sigset_t all, saved;
+    int pair[2];
+    int result;
+    pid_t pid;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    ours = pair[0];
+    theirs = pair[1];
+    /* The caller's handlers are not for the child. */
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &saved);
+    pid = fork();
+    if (pid == 0)
+        _exit(child_send(theirs, child_mount(overlay)) < 0);
+    result = pid < 0 ? -errno : 0;
+    sigprocmask(SIG_SETMASK, &saved, NULL);
+    if (result < 0)
+        return result;
+    fd_close(&theirs);
+    result = parent_receive(ours);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    return result;
+}
+
+/* What a volatile mount leaves behind; with it there the kernel refuses the next one. */
+static void clear_volatile(const char *work)
+{
+    char path[PATH_MAX];
+
+    if (snprintf(path, sizeof(path), "%s/work/incompat/volatile", work) < (int)sizeof(path) && rmdir(path) == 0)
+        *strrchr(path, '/') = 0, (void)rmdir(path);
+}
+
+int rootfs_overlay(const char *const *lower, size_t n_lower, const char *upper, const char *work, bool volatile_upper,
+                   enum rootfs_way way)
+{
+    struct overlay overlay = {lower, n_lower, upper, work, volatile_upper};
+    int result;
+
+    if (n_lower == 0)
+        return -EINVAL;
+    if (n_lower > LAYERS_MAX)
+        return -E2BIG;
+    if (volatile_upper)
+        clear_volatile(work);
+    if (way != ROOTFS_CLASSIC) {
+        result = overlay_fsopen(&overlay);
+        /* An older kernel knows no such call, key or flag; the classic way gives its own error if that was not it. */
+        if (way == ROOTFS_FSOPEN || (result != -EINVAL && result != -ENOSYS && result != -EOPNOTSUPP))
+            return result;
+    }
+    return overlay_classic(&overlay);
+}
+
+int remora_overlay(const char *const *lower, size_t n_lower, const char *upper, const char *work, bool volatile_upper)
+{
+    return rootfs_overlay(lower, n_lower, upper, work, volatile_upper, ROOTFS_AUTO);
+}
