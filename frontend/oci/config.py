@@ -1,0 +1,169 @@
+"""config.json: the whole bundle configuration of a container, with Podman's defaults.
+
+Pure but for what it must look at: the container's passwd and group files and working folder (through a descriptor of
+its root, so that no link leads out), and this process's own rights, which bound what can be given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+from remora import monitor
+from remora.frontend.errors import RemoraError
+from remora.frontend.oci import capabilities, cgroups, devices, files, mounts, process, resources, seccomp
+from remora.frontend.oci import user as users
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remora.frontend.container.spec import Json, Spec
+    from remora.frontend.oci.user import User
+    from remora.frontend.settings import Settings
+
+OCI_VERSION = "1.0.2"
+MASKED = (
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+    "/sys/dev/block",
+)
+READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+class Built:
+    """A configuration and what came up on the way. user: who the process runs as; warnings: lines for stderr."""
+
+    __slots__ = ("config", "user", "warnings")
+
+    def __init__(self, config: dict[str, Json], user: User, warnings: list[str]) -> None:
+        self.config = config
+        self.user = user
+        self.warnings = warnings
+
+
+def build(
+    settings: Settings, spec: Spec, *, root_fd: int, root: str, folder: str, rows: int = 0, columns: int = 0
+) -> Built:
+    """Build the configuration.
+
+    root_fd: folder descriptor of the mounted root; root: where the runtime finds it; folder: the container's data
+    folder (generated files go to `etc` in it); rows, columns: window size of a tty, 0 = unknown.
+    Raises RemoraError for an unknown user, a missing working folder, a missing profile or program.
+    """
+    warnings: list[str] = []
+    user = users.resolve(root_fd, spec["user"])
+    _check_workdir(spec, root_fd, user)
+    possible, effective = capabilities.own()
+    bounding = capabilities.bounding_set(spec["cap_add"], spec["cap_drop"], spec["privileged"], possible)
+    init = process.init_program() if spec["init"] else ""
+    hostname = process.hostname(spec)
+    generated = files.write(folder + "/etc", spec, hostname)
+    first = process.first_process(spec, user, bounding, effective, rows, columns, warnings)
+    config: dict[str, Json] = {
+        "ociVersion": OCI_VERSION,
+        "process": first,
+        "root": {"path": root, "readonly": True} if spec["read_only"] else {"path": root},
+        "hostname": hostname,
+        "mounts": mounts.build(spec, generated, init),
+        "annotations": {
+            "io.container.manager": "remora",
+            "org.opencontainers.image.stopSignal": str(spec["stop_signal"]),
+            **spec["annotations"],
+        },
+        "linux": _linux(settings, spec, bounding, warnings),
+    }
+    return Built(config, user, warnings)
+
+
+def write(config: dict[str, Json], bundle: str) -> None:
+    """Write config.json into the bundle folder, which is made where needed."""
+    os.makedirs(bundle, mode=0o700, exist_ok=True)
+    text = json.dumps(config, separators=(",", ":"), check_circular=False).encode()
+    fd = os.open(bundle + "/config.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(text)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+def _linux(settings: Settings, spec: Spec, bounding: list[str], warnings: list[str]) -> dict[str, Json]:
+    v2 = cgroups.is_v2()
+    host_network = spec["network"] == "host"
+    namespaces = ["pid", "ipc", "uts", "mount"]
+    if not host_network:
+        namespaces.insert(1, "network")
+    if v2:
+        namespaces.append("cgroup")
+    linux: dict[str, Json] = {
+        "cgroupsPath": cgroups.path(settings, spec["id"]),
+        "namespaces": [{"type": name} for name in namespaces],
+        "resources": resources.build(spec, v2, warnings),
+    }
+    if not host_network:
+        linux["sysctl"] = {"net.ipv4.ping_group_range": "0 0"}
+    propagation = {word for item in spec["mounts"] for word in item["options"]}
+    if propagation & {"shared", "rshared"}:
+        linux["rootfsPropagation"] = "shared"
+    elif propagation & {"slave", "rslave"}:
+        linux["rootfsPropagation"] = "rslave"
+    if spec["privileged"]:
+        linux["devices"] = devices.of_host()
+        return linux
+    linux["maskedPaths"] = MASKED
+    linux["readonlyPaths"] = READ_ONLY
+    profile = _profile(spec)
+    if profile:
+        linux["seccomp"] = seccomp.section(profile, bounding, os.uname().machine)
+    return linux
+
+
+def _profile(spec: Spec) -> str:
+    """Path of the seccomp profile, "" for none."""
+    for text in reversed(spec["security_opt"]):
+        if text.startswith(("seccomp=", "seccomp:")):
+            value = text[8:]
+            return "" if value == "unconfined" else os.path.abspath(value)
+    return seccomp.profile_path()
+
+
+def _check_workdir(spec: Spec, root_fd: int, user: User) -> None:
+    """See to the working folder: one from the image is made where missing, one the user named must be there.
+
+    What lies below a mount of the request is left to the runtime, for nobody has mounted it yet.
+    """
+    workdir = spec["workdir"]
+    if workdir == "/":
+        return
+    for item in spec["mounts"]:
+        if workdir == item["target"] or workdir.startswith(item["target"] + "/"):
+            return
+    if workdir.startswith(("/proc/", "/sys/", "/dev/")) or workdir in ("/proc", "/sys", "/dev"):
+        return
+    try:
+        fd = monitor.open_in_root(root_fd, workdir, os.O_PATH)
+    except FileNotFoundError:
+        if spec["workdir_given"]:
+            raise RemoraError(
+                f'workdir "{workdir}" does not exist on container {spec["id"]}',
+                hint="name a folder of the image, or mount one there with -v",
+                status=126,
+            ) from None
+        monitor.make_folders_in_root(root_fd, workdir, 0o755, user.uid, user.gid)
+        return
+    except OSError as error:
+        raise RemoraError(f'workdir "{workdir}": {error.strerror}', hint="name a folder", status=126) from None
+    try:
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise RemoraError(f'workdir "{workdir}" is no folder', hint="name a folder of the image", status=126)
+    finally:
+        os.close(fd)

@@ -1,0 +1,90 @@
+"""The mounts of a container: the system's, the generated files, and the request's, parents before children."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from remora.frontend.container.spec import Json, Mount, Spec
+
+SHM_SIZE = "65536k"
+_PROPAGATION = frozenset("private rprivate shared rshared slave rslave unbindable runbindable".split())
+
+
+def build(spec: Spec, files: Sequence[tuple[str, str]], init: str) -> list[Json]:
+    """The `mounts` list. files: (target, source) of the generated files; init: host path of catatonit or ""."""
+    mounts = _system(spec)
+    given = spec["mounts"]
+    read_only_files = ["ro", "nosuid", "noexec", "nodev"] if spec["read_only"] else []
+    for target, source in files:
+        if not _covered(target, given):
+            mounts.append(_entry(target, "bind", source, ["bind", "rprivate", *read_only_files]))
+    if init:
+        mounts.append(_entry(INIT, "bind", init, ["bind", "ro", "rprivate"]))
+    targets = {item["target"] for item in given}
+    mounts = [item for item in mounts if item["destination"] not in targets]
+    mounts += [_given(item) for item in given]
+    # Parents first; the order of equals is kept.
+    mounts.sort(key=lambda item: str(item["destination"]).count("/") if item["destination"] != "/" else 0)
+    return list(mounts)
+
+
+INIT = "/run/remora-init"
+
+
+def _entry(destination: str, kind: str, source: str, options: list[str]) -> dict[str, Json]:
+    return {"destination": destination, "type": kind, "source": source, "options": options}
+
+
+def _system(spec: Spec) -> list[dict[str, Json]]:
+    access = "rw" if spec["privileged"] else "ro"
+    if spec["network"] == "host":
+        # A fresh sysfs shows the mounter's network namespace, which must be the container's own.
+        sys_mount = _entry("/sys", "bind", "/sys", ["rprivate", "nosuid", "noexec", "nodev", access, "rbind"])
+    else:
+        sys_mount = _entry("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", access])
+    return [
+        _entry("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"]),
+        _entry("/dev", "tmpfs", "tmpfs", ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
+        sys_mount,
+        _entry(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        _entry("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
+        _entry("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", "size=" + SHM_SIZE]),
+        _entry("/sys/fs/cgroup", "cgroup", "cgroup", ["rprivate", "nosuid", "noexec", "nodev", "relatime", access]),
+    ]
+
+
+def _covered(target: str, given: Sequence[Mount]) -> bool:
+    """Whether the user mounts at the target, or binds a folder of the host above it (which must not get our files)."""
+    for item in given:
+        if item["target"] == target or (item["type"] == "bind" and target.startswith(item["target"] + "/")):
+            return True
+    return False
+
+
+def _given(item: Mount) -> dict[str, Json]:
+    options = list(item["options"])
+    if item["type"] == "tmpfs":
+        if "rw" not in options and "ro" not in options:
+            options.append("rw")
+        options += [
+            word for word in ("nosuid", "nodev") if word.removeprefix("no") not in options and word not in options
+        ]
+        if "notmpcopyup" in options:
+            options.remove("notmpcopyup")
+        elif "tmpcopyup" not in options:
+            options.append("tmpcopyup")
+        if not _PROPAGATION.intersection(options):
+            options.append("rprivate")
+        return _entry(item["target"], "tmpfs", "tmpfs", options)
+    if not _PROPAGATION.intersection(options):
+        options.append("rprivate")
+    if "bind" not in options and "rbind" not in options:
+        options.append("rbind")
+    return _entry(item["target"], "bind", item["source"], options)

@@ -1,0 +1,114 @@
+"""The OCI `process` object: of a container's first process, and of one that is executed in it later."""
+
+from __future__ import annotations
+
+import os
+
+from remora.frontend.errors import RemoraError
+from remora.frontend.oci import capabilities, environment, rlimits
+from remora.frontend.oci import user as users
+from remora.frontend.oci.mounts import INIT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from remora.frontend.container.spec import Json, Spec
+    from remora.frontend.oci.user import User
+
+CATATONIT = (
+    "/usr/libexec/podman/catatonit",
+    "/usr/libexec/catatonit/catatonit",
+    "/usr/local/bin/catatonit",
+    "/usr/bin/catatonit",
+)
+
+
+def hostname(spec: Spec) -> str:
+    """The host name in effect: as given, else the host's own with its network, else the short id."""
+    if spec["hostname"]:
+        return spec["hostname"]
+    return os.uname().nodename if spec["network"] == "host" else spec["id"][:12]
+
+
+def init_program() -> str:
+    """The host path of catatonit. Raises RemoraError when it is not installed."""
+    for path in CATATONIT:
+        if os.access(path, os.X_OK):
+            return path
+    raise RemoraError("--init: container-init binary not found on the host", hint="install the package catatonit")
+
+
+def no_new_privileges(spec: Spec) -> bool:
+    """Whether `--security-opt no-new-privileges` is in force (the last one counts)."""
+    result = False
+    for text in spec["security_opt"]:
+        if text.startswith("no-new-privileges"):
+            result = text[18:].lower() not in ("false", "f", "0")
+    return result
+
+
+def first_process(
+    spec: Spec, user: User, bounding: list[str], effective: int, rows: int, columns: int, warnings: list[str]
+) -> dict[str, Json]:
+    """The container's `process`. rows, columns: window size, 0 = unknown; effective: own capability mask."""
+    args = [INIT, "--", *spec["args"]] if spec["init"] else spec["args"]
+    env = environment.build(spec["env"], user.home, hostname(spec))
+    process = _process(spec, user, args, env, spec["workdir"], spec["tty"], rows, columns)
+    process["capabilities"] = capabilities.process_sets(bounding, spec["cap_add"], user.uid)
+    process["rlimits"] = rlimits.build(spec["ulimits"], environment.stack_needed(args, env), effective, warnings)
+    return process
+
+
+def exec_process(
+    spec: Spec,
+    root_fd: int,
+    *,
+    args: Sequence[str],
+    env: Sequence[str] = (),
+    user: str | None = None,
+    workdir: str = "",
+    tty: bool = False,
+    privileged: bool = False,
+    rows: int = 0,
+    columns: int = 0,
+) -> dict[str, Json]:
+    """The `process` of an exec session.
+
+    root_fd: folder descriptor of the running container's root (`/proc/<pid>/root`); names are looked up below it, so
+    that the runtime gets numbers only. env: additional `NAME=VALUE`. user: None or "" is the container's own.
+    workdir: "" is the container's own. Raises RemoraError for an unknown user or group.
+    """
+    who = users.resolve(root_fd, user or spec["user"])
+    variables = environment.build([*spec["env"], *env], who.home, hostname(spec))
+    environment.stack_needed(args, variables)
+    process = _process(spec, who, args, variables, workdir or spec["workdir"], tty, rows, columns)
+    possible = capabilities.own()[0]
+    bounding = capabilities.bounding_set(spec["cap_add"], spec["cap_drop"], privileged or spec["privileged"], possible)
+    process["capabilities"] = capabilities.process_sets(
+        bounding, [capabilities.ALL] if privileged else spec["cap_add"], who.uid
+    )
+    return process
+
+
+def _process(
+    spec: Spec,
+    user: User,
+    args: Sequence[str],
+    env: Sequence[str],
+    workdir: str,
+    tty: bool,
+    rows: int,
+    columns: int,
+) -> dict[str, Json]:
+    who: dict[str, Json] = {"uid": user.uid, "gid": user.gid, "umask": int(spec["umask"], 8)}
+    if user.groups:
+        who["additionalGids"] = user.groups
+    process: dict[str, Json] = {"user": who, "args": list(args), "env": list(env), "cwd": workdir}
+    if tty:
+        process["terminal"] = True
+        if rows > 0 and columns > 0:
+            process["consoleSize"] = {"height": rows, "width": columns}
+    if no_new_privileges(spec):
+        process["noNewPrivileges"] = True
+    return process

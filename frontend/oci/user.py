@@ -1,0 +1,132 @@
+"""Who a process runs as: `--user` or the image's User, looked up in the container's own passwd and group files.
+
+The files belong to the container and may be anything: they are opened inside the root only (no link leads out), must
+be regular, and are read up to a bound. Rules and texts are Podman's (reference: docs of `podman run --user`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from remora import monitor
+from remora.frontend.errors import RemoraError
+
+FILE_MAX = 16 << 20  # bytes of a passwd or group file that are read
+ID_MAX = (1 << 31) - 1
+
+
+class User:
+    """uid, gid, additional group ids, and the home folder."""
+
+    __slots__ = ("uid", "gid", "groups", "home")
+
+    def __init__(self, uid: int, gid: int, groups: list[int], home: str) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.home = home
+
+
+def resolve(root_fd: int, user: str) -> User:
+    """Resolve `USER[:GROUP]`, names or numbers; "" is root.
+
+    root_fd: a folder descriptor of the container's root. The home is that of passwd, else `/` (`/root` for root).
+    Raises RemoraError for a name that is not in the files, or a number that is none.
+    """
+    name, colon, group = user.partition(":")
+    name = name or "0"
+    entry = _passwd_entry(root_fd, name)
+    if entry is None:
+        uid = _number(name, "user")
+        if uid is None:
+            raise RemoraError(
+                f"unable to find user {name}: no matching entries in passwd file",
+                hint="name a user of the image, or use a number",
+            )
+        login, gid, home = "", 0, "/root" if uid == 0 else "/"
+    else:
+        login, uid, gid, home = entry
+    if colon and group:
+        gid = _group_id(root_fd, group)
+        return User(uid, gid, [gid], home)
+    if colon and not entry:
+        return User(uid, gid, [gid], home)
+    groups = _groups_of(root_fd, login) if login else []
+    if gid not in groups and (user or groups):
+        groups.insert(0, gid)
+    return User(uid, gid, groups, home)
+
+
+def _number(text: str, what: str) -> int | None:
+    if not text.isdecimal() or not text.isascii():
+        return None
+    value = int(text)
+    if value > ID_MAX:
+        raise RemoraError(f"{what} id {text} is too large", hint=f"ids go up to {ID_MAX}")
+    return value
+
+
+def _read(root_fd: int, path: str) -> list[str]:
+    """The lines of a file in the container; none when it is missing or no regular file."""
+    try:
+        fd = monitor.open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return []
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return []
+        parts = []
+        left = FILE_MAX
+        while left > 0 and (part := os.read(fd, min(left, 1 << 16))):
+            parts.append(part)
+            left -= len(part)
+    except OSError:
+        return []
+    finally:
+        os.close(fd)
+    return b"".join(parts).decode("utf-8", "surrogateescape").split("\n")
+
+
+def _passwd_entry(root_fd: int, wanted: str) -> tuple[str, int, int, str] | None:
+    """(name, uid, gid, home) of the first line with this name or, failing that, this number."""
+    by_number = None
+    number = _number(wanted, "user")
+    for line in _read(root_fd, "/etc/passwd"):
+        fields = line.strip().split(":")
+        if len(fields) < 6 or not fields[2].isdecimal() or not fields[3].isdecimal():
+            continue
+        uid, gid = int(fields[2]), int(fields[3])
+        if uid > ID_MAX or gid > ID_MAX:
+            continue
+        if fields[0] == wanted:
+            return fields[0], uid, gid, fields[5] or "/"
+        if by_number is None and number == uid:
+            by_number = fields[0], uid, gid, fields[5] or "/"
+    return by_number
+
+
+def _group_id(root_fd: int, wanted: str) -> int:
+    for line in _read(root_fd, "/etc/group"):
+        fields = line.strip().split(":")
+        if len(fields) >= 3 and fields[0] == wanted and fields[2].isdecimal() and int(fields[2]) <= ID_MAX:
+            return int(fields[2])
+    number = _number(wanted, "group")
+    if number is None:
+        raise RemoraError(
+            f"unable to find group {wanted}: no matching entries in group file",
+            hint="name a group of the image, or use a number",
+        )
+    return number
+
+
+def _groups_of(root_fd: int, login: str) -> list[int]:
+    """The groups whose member list has this name, in the file's order, each once."""
+    groups: list[int] = []
+    for line in _read(root_fd, "/etc/group"):
+        fields = line.strip().split(":")
+        if len(fields) < 4 or not fields[2].isdecimal() or int(fields[2]) > ID_MAX:
+            continue
+        if login in fields[3].split(",") and int(fields[2]) not in groups:
+            groups.append(int(fields[2]))
+    return groups

@@ -1,0 +1,158 @@
+"""`-v`, `--mount` and `--tmpfs`: from their text to the mounts of a container's request.
+
+A mount is {type: "bind" or "tmpfs", source, target, options}; a source is absolute (a relative one, which must start
+with `.`, is resolved against the working directory), a target is absolute and normalised. Whether a source exists is
+checked here, because that is the caller's mistake and not the container's; it is checked again by the runtime.
+"""
+
+from __future__ import annotations
+
+import os
+
+from remora.frontend.errors import RemoraError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remora.frontend.container.spec import Mount
+
+_BIND_OPTIONS = frozenset(
+    "ro rw rbind bind private rprivate shared rshared slave rslave unbindable runbindable "
+    "exec noexec suid nosuid dev nodev atime noatime diratime nodiratime relatime norelatime "
+    "strictatime nostrictatime sync async nosymfollow".split()
+)
+_TMPFS_FLAGS = frozenset(
+    "ro rw exec noexec suid nosuid dev nodev sync async atime noatime diratime nodiratime relatime norelatime "
+    "strictatime nostrictatime tmpcopyup notmpcopyup private rprivate shared rshared slave rslave noswap".split()
+)
+_TMPFS_KEYS = ("size=", "mode=", "uid=", "gid=", "nr_inodes=", "nr_blocks=", "huge=", "mpol=")
+_LATER = {
+    "z": "SELinux labels",
+    "Z": "SELinux labels",
+    "U": "changing owners",
+    "O": "overlay volumes",
+    "idmap": "id maps",
+}
+
+
+def volume(option: str, text: str) -> Mount:
+    """`SOURCE:TARGET[:OPTION,…]`, a bind mount.
+
+    Raises RemoraError when the text has another form, an option is unknown or the source does not exist.
+    """
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or not parts[0] or not parts[1]:
+        raise RemoraError(f'invalid volume "{text}" for {option}', hint="use HOST-PATH:CONTAINER-PATH[:OPTIONS]")
+    source, target = parts[0], parts[1]
+    options = [word for word in parts[2].split(",") if word] if len(parts) == 3 else []
+    if not source.startswith(("/", ".")):
+        raise RemoraError(
+            f'{option} {text}: named volumes are not there yet ("{source}" is not a path)',
+            hint=f"use an absolute path, or ./{source}",
+        )
+    return _bind(option, text, source, target, options)
+
+
+def mount(option: str, text: str) -> Mount:
+    """`type=bind|tmpfs,source=…,target=…[,KEY[=VALUE]…]` in the spelling of Docker and Podman."""
+    kind = source = target = ""
+    options: list[str] = []
+    for word in text.split(","):
+        key, equals, value = word.partition("=")
+        if key == "type":
+            kind = value
+        elif key in ("source", "src"):
+            source = value
+        elif key in ("target", "destination", "dst"):
+            target = value
+        elif key in ("readonly", "ro"):
+            options.append("ro" if _truth(option, text, value, equals) else "rw")
+        elif key == "bind-propagation":
+            options.append(value)
+        elif key == "bind-nonrecursive":
+            options.append("bind" if _truth(option, text, value, equals) else "rbind")
+        elif key == "tmpfs-size":
+            options.append("size=" + value)
+        elif key == "tmpfs-mode":
+            options.append("mode=" + value)
+        elif key in ("tmpfs-uid", "tmpfs-gid"):
+            options.append(f"{key[6:]}={value}")
+        elif word:
+            options.append(word)
+    if kind in ("volume", "") or kind not in ("bind", "tmpfs"):
+        what = f'mounts of type "{kind or "volume"}" are not there yet' if kind else "the type is missing"
+        raise RemoraError(f"{option} {text}: {what}", hint="use type=bind or type=tmpfs")
+    if not target:
+        raise RemoraError(f"{option} {text}: the target is missing", hint="add target=PATH")
+    if kind == "tmpfs":
+        if source:
+            raise RemoraError(f"{option} {text}: a tmpfs has no source", hint=f"leave out source={source}")
+        return _tmpfs(option, text, target, options)
+    if not source:
+        raise RemoraError(f"{option} {text}: the source is missing", hint="add source=PATH")
+    return _bind(option, text, source, target, options)
+
+
+def tmpfs(option: str, text: str) -> Mount:
+    """`TARGET[:OPTION,…]`, a tmpfs; options are those of mount(8), as `size=64m,mode=1777`."""
+    target, _, rest = text.partition(":")
+    return _tmpfs(option, text, target, [word for word in rest.split(",") if word])
+
+
+def check_targets(mounts: list[Mount]) -> None:
+    """Raise RemoraError when two mounts have the same target."""
+    seen: set[str] = set()
+    for item in mounts:
+        if item["target"] in seen:
+            raise RemoraError(f'two mounts have the target "{item["target"]}"', hint="leave out one of them")
+        seen.add(item["target"])
+
+
+def _truth(option: str, text: str, value: str, equals: str) -> bool:
+    if not equals or value in ("true", "1"):
+        return True
+    if value in ("false", "0"):
+        return False
+    raise RemoraError(f'{option} {text}: "{value}" is neither true nor false', hint="leave out the value or use true")
+
+
+def _target(option: str, text: str, target: str) -> str:
+    if not target.startswith("/") or "\0" in target:
+        raise RemoraError(
+            f'{option} {text}: the container path "{target}" is not absolute', hint="let it start with a slash"
+        )
+    normal = os.path.normpath(target)
+    if normal.startswith("//"):
+        normal = normal[1:]
+    if normal == "/":
+        raise RemoraError(f"{option} {text}: the container path can't be /", hint="mount at a path below /")
+    return normal
+
+
+def _bind(option: str, text: str, source: str, target: str, options: list[str]) -> Mount:
+    target = _target(option, text, target)
+    for word in options:
+        if word in _LATER:
+            raise RemoraError(
+                f'{option} {text}: option "{word}" ({_LATER[word]}) is not there yet', hint="leave it out"
+            )
+        if word not in _BIND_OPTIONS:
+            raise RemoraError(f'{option} {text}: unknown option "{word}"', hint="options are ro, rw, noexec, rslave …")
+    path = os.path.abspath(source)
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise RemoraError(
+            f"{option} {text}: statfs {path}: {(error.strerror or str(error)).lower()}",
+            hint="make the file or folder on the host first",
+        ) from None
+    return {"type": "bind", "source": path, "target": target, "options": options}
+
+
+def _tmpfs(option: str, text: str, target: str, options: list[str]) -> Mount:
+    target = _target(option, text, target)
+    for word in options:
+        if word not in _TMPFS_FLAGS and not word.startswith(_TMPFS_KEYS):
+            raise RemoraError(
+                f'{option} {text}: unknown option "{word}"', hint="options are size=, mode=, ro, noexec …"
+            )
+    return {"type": "tmpfs", "source": "tmpfs", "target": target, "options": options}

@@ -1,0 +1,308 @@
+"""From parsed options to a container's request (docs/spec.md).
+
+Two steps, so that a mistake is told before anything is pulled: `read` checks every option and fills in all that does
+not depend on the image, `apply_image` adds the image's configuration. Neither writes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from remora.frontend.container import names
+from remora.frontend.errors import RemoraError
+from remora.frontend.oci import capabilities
+from remora.frontend.options import environment, keys, mounts, values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from remora.frontend.arguments import Namespace
+    from remora.frontend.container.spec import ImageReference, Log, Mount, Restart, Spec
+    from remora.frontend.settings import Settings
+
+SIGTERM = 15
+STOP_TIMEOUT = 10
+STREAMS = ("stdin", "stdout", "stderr")
+WRITABLE = ("/run", "/tmp", "/var/tmp")
+
+
+def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
+    """The request without its image. command: "run" or "create" (which never is detached).
+
+    Raises RemoraError for the first option that makes no sense.
+    """
+    detach = command == "run" and bool(arguments.detach)
+    if detach and arguments.attach:
+        raise RemoraError("options -d and -a exclude each other", hint="leave out one of them")
+    if arguments.name is not None:
+        names.check(arguments.name)
+    restart = _restart(arguments.restart)
+    if arguments.rm and restart["policy"] != "no":
+        raise RemoraError(
+            f"options --rm and --restart {arguments.restart} exclude each other", hint="leave out one of them"
+        )
+    memory, memory_swap = _memory(arguments)
+    container_id = os.urandom(32).hex()
+    workdir = arguments.workdir or ""
+    if workdir and not workdir.startswith("/"):
+        raise RemoraError(f'--workdir "{workdir}" is not absolute', hint="let it start with a slash")
+    detach_keys = keys.DEFAULT if arguments.detach_keys is None else arguments.detach_keys
+    keys.parse(detach_keys)
+    user = arguments.user or ""
+    return {
+        "version": 1,
+        "id": container_id,
+        "name": (arguments.name or "").removeprefix("/"),
+        "created_ns": time.time_ns(),
+        "create_command": list(sys.argv),
+        "image": None,
+        "rootfs": None,
+        "entrypoint": None,
+        "command": None,
+        "args": [],
+        "env": [],
+        "workdir": os.path.normpath(workdir) if workdir else "/",
+        "workdir_given": bool(workdir),
+        "user": user,
+        "hostname": values.hostname("--hostname", arguments.hostname) if arguments.hostname else "",
+        "tty": arguments.tty,
+        "stdin_open": arguments.interactive,
+        "detach": detach,
+        "remove": arguments.rm,
+        "init": arguments.init,
+        "read_only": arguments.read_only,
+        "privileged": arguments.privileged,
+        "sig_proxy": command == "create" or arguments.sig_proxy,
+        "attach": _attach(arguments, detach),
+        "labels": {},
+        "annotations": dict(values.pair("--annotation", text) for text in arguments.annotation),
+        "mounts": _mounts(arguments),
+        "network": _network(arguments.network),
+        "cap_add": capabilities.parse("--cap-add", arguments.cap_add),
+        "cap_drop": capabilities.parse("--cap-drop", arguments.cap_drop),
+        "ulimits": [
+            {"name": name, "soft": soft, "hard": hard}
+            for name, soft, hard in (values.ulimit("--ulimit", text) for text in arguments.ulimit)
+        ],
+        "memory": memory,
+        "memory_swap": memory_swap,
+        "pids_limit": _pids_limit(arguments.pids_limit),
+        "cpu_shares": values.integer("--cpu-shares", arguments.cpu_shares, 2, 262144) if arguments.cpu_shares else 0,
+        "cpus": values.number("--cpus", arguments.cpus) if arguments.cpus else 0.0,
+        "cpuset_cpus": _cpuset(arguments.cpuset_cpus),
+        "restart": restart,
+        "stop_signal": values.signal("--stop-signal", arguments.stop_signal) if arguments.stop_signal else 0,
+        "stop_timeout": _seconds("--stop-timeout", arguments.stop_timeout, STOP_TIMEOUT),
+        "timeout": _seconds("--timeout", arguments.timeout, 0),
+        "log": _log(arguments),
+        "detach_keys": detach_keys,
+        "runtime": arguments.runtime or settings.runtime,
+        "preserve_fds": _preserve_fds(arguments.preserve_fds) if command == "run" else 0,
+        "pidfile": os.path.abspath(arguments.pidfile) if arguments.pidfile else "",
+        "cidfile": _cidfile(arguments.cidfile),
+        "umask": values.octal("--umask", arguments.umask) if arguments.umask else "0022",
+        "security_opt": [_security(text) for text in arguments.security_opt],
+    }
+
+
+def apply_rootfs(spec: Spec, arguments: Namespace, settings: Settings) -> None:
+    """Fill in the request of `--rootfs FOLDER`: no image, only the options count."""
+    path = os.path.abspath(arguments.image)
+    if not os.path.isdir(path):
+        raise RemoraError(f'--rootfs "{path}" is no folder', hint="name the root folder of an unpacked system")
+    spec["rootfs"] = path
+    _resolve(spec, arguments, settings, {})
+
+
+def apply_image(
+    spec: Spec, arguments: Namespace, settings: Settings, reference: ImageReference, config: Mapping[str, object]
+) -> None:
+    """Fill in what comes from the image. config: the `config` object of its OCI configuration.
+
+    Raises RemoraError when there is nothing to execute.
+    """
+    spec["image"] = reference
+    _resolve(spec, arguments, settings, config)
+
+
+def _resolve(spec: Spec, arguments: Namespace, settings: Settings, config: Mapping[str, object]) -> None:
+    entrypoint = _texts(config, "Entrypoint")
+    image_command = _texts(config, "Cmd")
+    if arguments.entrypoint is not None:
+        entrypoint = _entrypoint(arguments.entrypoint)
+        image_command = None
+    command = list(arguments.command) or image_command
+    spec["entrypoint"] = entrypoint
+    spec["command"] = command
+    spec["args"] = (entrypoint or []) + (command or [])
+    if not spec["args"]:
+        raise RemoraError(
+            "no command or entrypoint provided, and no CMD or ENTRYPOINT from image",
+            hint=f"add a command: … {arguments.image} COMMAND",
+        )
+    spec["env"] = environment.environment(
+        _texts(config, "Env") or (), arguments.env_file, arguments.env, settings.environ
+    )
+    if not spec["workdir_given"]:
+        workdir = _text(config, "WorkingDir") or "/"
+        spec["workdir"] = os.path.normpath("/" + workdir.lstrip("/"))
+    spec["user"] = spec["user"] or _text(config, "User")
+    labels = config.get("Labels")
+    image_labels = {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
+    spec["labels"] = environment.labels(image_labels, arguments.label_file, arguments.label)
+    if not spec["stop_signal"]:
+        text = _text(config, "StopSignal")
+        spec["stop_signal"] = values.signal("the image's stop signal", text) if text else SIGTERM
+
+
+def _texts(config: Mapping[str, object], key: str) -> list[str] | None:
+    value = config.get(key)
+    return [str(item) for item in value] if isinstance(value, list) and value else None
+
+
+def _text(config: Mapping[str, object], key: str) -> str:
+    value = config.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _entrypoint(text: str) -> list[str] | None:
+    """A JSON list of texts where it is one, else one word; "" is none."""
+    if text.startswith("["):
+        import json
+
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value or None
+    return [text] if text else None
+
+
+def _attach(arguments: Namespace, detach: bool) -> list[str]:
+    if detach:
+        return []
+    if not arguments.attach:
+        return ["stdin", "stdout", "stderr"] if arguments.interactive else ["stdout", "stderr"]
+    given = {values.choice("--attach", text.lower(), STREAMS) for text in arguments.attach}
+    return [stream for stream in STREAMS if stream in given]
+
+
+def _mounts(arguments: Namespace) -> list[Mount]:
+    found = [mounts.volume("--volume", text) for text in arguments.volume]
+    found += [mounts.mount("--mount", text) for text in arguments.mount]
+    found += [mounts.tmpfs("--tmpfs", text) for text in arguments.tmpfs]
+    mounts.check_targets(found)
+    if arguments.read_only and arguments.read_only_tmpfs:
+        taken = {item["target"] for item in found}
+        for path in WRITABLE:
+            if path not in taken:
+                found.append({"type": "tmpfs", "source": "tmpfs", "target": path, "options": []})
+    return found
+
+
+def _network(text: str | None) -> str:
+    if text is None or text == "none":
+        return "none"
+    if text == "host":
+        return "host"
+    raise RemoraError(f'network "{text}" is not there yet: bridges come later', hint="use --network none or host")
+
+
+def _restart(text: str | None) -> Restart:
+    policy, colon, count = (text or "no").partition(":")
+    if policy not in ("no", "on-failure", "always", "unless-stopped"):
+        raise RemoraError(
+            f'invalid value "{text}" for --restart', hint="one of no, on-failure[:N], always, unless-stopped"
+        )
+    if colon and policy != "on-failure":
+        raise RemoraError(f'invalid value "{text}" for --restart', hint="only on-failure takes a count")
+    return {"policy": policy, "max": values.integer("--restart on-failure", count, 0) if colon else 0}
+
+
+def _memory(arguments: Namespace) -> tuple[int, int]:
+    memory = values.size("--memory", arguments.memory) if arguments.memory else 0
+    swap = values.size("--memory-swap", arguments.memory_swap) if arguments.memory_swap else 0
+    if memory == -1:
+        memory = 0
+    if swap and not memory:
+        raise RemoraError("--memory-swap needs a memory limit", hint="add --memory BYTES")
+    if 0 < swap < memory:
+        raise RemoraError(
+            f"--memory-swap {arguments.memory_swap} is below --memory {arguments.memory}",
+            hint="it is the limit of memory and swap together",
+        )
+    return memory, swap
+
+
+def _pids_limit(text: str | None) -> int:
+    if text is None:
+        return 0
+    return values.integer("--pids-limit", text, -1) or -1
+
+
+def _cpuset(text: str | None) -> str:
+    if text and not all(part.replace("-", "", 1).isdecimal() for part in text.split(",")):
+        raise RemoraError(f'invalid value "{text}" for --cpuset-cpus', hint="a list such as 0-1,3")
+    return text or ""
+
+
+def _seconds(option: str, text: str | None, default: int) -> int:
+    return default if text is None else values.duration(option, text)
+
+
+def _log(arguments: Namespace) -> Log:
+    driver = arguments.log_driver or "k8s-file"
+    if driver == "json-file":  # what Docker's users type for "a file"; Podman reads it the same way
+        driver = "k8s-file"
+    values.choice("--log-driver", driver, ("k8s-file", "none"))
+    path, max_size = "", 0
+    for text in arguments.log_opt:
+        key, value = values.pair("--log-opt", text)
+        if key == "path":
+            path = os.path.abspath(value)
+        elif key == "max-size":
+            max_size = max(values.size("--log-opt max-size", value), 0)
+        else:
+            raise RemoraError(f'unknown option "{key}" for --log-opt', hint="path=FILE or max-size=BYTES")
+    return {"driver": driver, "path": path, "max_size": max_size}
+
+
+def _preserve_fds(text: str | None) -> int:
+    count = values.integer("--preserve-fds", text, 0, 50) if text else 0
+    for fd in range(3, 3 + count):
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise RemoraError(
+                f"--preserve-fds {count}: descriptor {fd} is not open",
+                hint=f"descriptors 3 to {2 + count} must be open",
+            ) from None
+    return count
+
+
+def _cidfile(path: str | None) -> str:
+    if not path:
+        return ""
+    path = os.path.abspath(path)
+    if os.path.lexists(path):
+        raise RemoraError(f"container ID file {path} is there already", hint="remove it or name another --cidfile")
+    return path
+
+
+def _security(text: str) -> str:
+    key, _, value = text.replace(":", "=", 1).partition("=") if "=" not in text else text.partition("=")
+    if key == "seccomp" and value:
+        return text
+    if key == "no-new-privileges":
+        if value:
+            values.boolean("--security-opt no-new-privileges", value)
+        return text
+    if key in ("label", "apparmor") and value in ("disable", "unconfined"):
+        return text
+    raise RemoraError(
+        f'unknown value "{text}" for --security-opt', hint="seccomp=FILE, seccomp=unconfined or no-new-privileges"
+    )

@@ -1,0 +1,96 @@
+"""The options of `run` and `create`, one line each: spelling, kind, value, help. Spellings are Docker's and Podman's."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remora.frontend.arguments import ArgumentParser
+
+FLAG = 0  # on or off
+ON = 1  # a flag that is on unless `=false` is given
+VALUE = 2  # one value, the last one counts; None when not given
+LIST = 3  # may be given several times
+
+
+class Option:
+    """One option. names: long one first, then the others."""
+
+    __slots__ = ("names", "kind", "metavar", "help", "only")
+
+    def __init__(self, names: str, kind: int, metavar: str, help: str, only: str = "") -> None:
+        self.names = names.split()
+        self.kind = kind
+        self.metavar = metavar
+        self.help = help
+        self.only = only  # the one command that has it, "" = both
+
+
+OPTIONS = (
+    Option("--annotation", LIST, "KEY=VALUE", "Annotation in the runtime's configuration"),
+    Option("--attach -a", LIST, "STREAM", "Attach only this stream: stdin, stdout or stderr"),
+    Option("--cap-add", LIST, "CAP", "Add a capability, or ALL"),
+    Option("--cap-drop", LIST, "CAP", "Drop a capability, or ALL"),
+    Option("--cidfile", VALUE, "FILE", "Write the container's id to this new file"),
+    Option("--cpu-shares -c", VALUE, "N", "Relative weight of CPU time"),
+    Option("--cpus", VALUE, "N", "Number of CPUs, as 0.5"),
+    Option("--cpuset-cpus", VALUE, "LIST", "CPUs that may be used, as 0-1,3"),
+    Option("--detach -d", FLAG, "", "Leave the container running and print its id", "run"),
+    Option("--detach-keys", VALUE, "KEYS", 'Keys that let go of the container (default ctrl-p,ctrl-q; "" = none)'),
+    Option("--entrypoint", VALUE, "COMMAND", "Replace the image's entry point (a word or a JSON list)"),
+    Option("--env -e", LIST, "NAME[=VALUE]", "Set an environment variable, or hand on the caller's"),
+    Option("--env-file", LIST, "FILE", "Read environment variables from a file"),
+    Option("--hostname -h", VALUE, "NAME", "Host name in the container"),
+    Option("--init", FLAG, "", "Run an init that reaps processes as PID 1"),
+    Option("--interactive -i", FLAG, "", "Keep stdin open"),
+    Option("--label -l", LIST, "KEY=VALUE", "Label of the container"),
+    Option("--label-file", LIST, "FILE", "Read labels from a file"),
+    Option("--log-driver", VALUE, "DRIVER", "k8s-file (default) or none"),
+    Option("--log-opt", LIST, "KEY=VALUE", "path=FILE or max-size=BYTES"),
+    Option("--memory -m", VALUE, "BYTES", "Memory limit, as 512m"),
+    Option("--memory-swap", VALUE, "BYTES", "Limit of memory and swap together, -1 = none"),
+    Option("--mount", LIST, "SPEC", "type=bind|tmpfs,source=…,target=…[,ro …]"),
+    Option("--name", VALUE, "NAME", "Name of the container (default: a random one)"),
+    Option("--network --net", VALUE, "MODE", "none (default) or host"),
+    Option("--pidfile", VALUE, "FILE", "Write the pid of the container's first process"),
+    Option("--pids-limit", VALUE, "N", "Limit of processes (default 2048; -1 = none)"),
+    Option("--preserve-fds", VALUE, "N", "Hand on N descriptors from 3 on", "run"),
+    Option("--privileged", FLAG, "", "All capabilities and devices, nothing masked"),
+    Option("--pull", VALUE, "POLICY", "always, missing (default) or never"),
+    Option("--quiet -q", FLAG, "", "No progress while pulling"),
+    Option("--read-only", FLAG, "", "Read-only root file system"),
+    Option("--read-only-tmpfs", ON, "", "With --read-only: writable /run, /tmp and /var/tmp (default true)"),
+    Option("--restart", VALUE, "POLICY", "no, on-failure[:N], always or unless-stopped"),
+    Option("--rm", FLAG, "", "Remove the container when it has ended"),
+    Option("--rootfs", FLAG, "", "The first argument is a folder to run in instead of an image"),
+    Option("--runtime", VALUE, "PROGRAM", "OCI runtime: a name in PATH or a path"),
+    Option("--security-opt", LIST, "OPTION", "seccomp=FILE|unconfined, no-new-privileges"),
+    Option("--sig-proxy", ON, "", "Pass signals on to the container (default true)", "run"),
+    Option("--stop-signal", VALUE, "SIGNAL", "Signal that stops the container (default TERM)"),
+    Option("--stop-timeout", VALUE, "SECONDS", "Time before it is killed (default 10)"),
+    Option("--timeout", VALUE, "SECONDS", "Kill the container after this time"),
+    Option("--tls-verify", ON, "", "Check the registry's certificate when pulling (default true)"),
+    Option("--tmpfs", LIST, "PATH[:OPTIONS]", "Mount a tmpfs"),
+    Option("--tty -t", FLAG, "", "Give the container a terminal"),
+    Option("--ulimit", LIST, "NAME=SOFT[:HARD]", "Resource limit of its processes"),
+    Option("--umask", VALUE, "MASK", "File mode mask (default 0022)"),
+    Option("--user -u", VALUE, "USER[:GROUP]", "User to run as, names or numbers"),
+    Option("--volume -v", LIST, "SRC:DST[:OPTIONS]", "Bind-mount a host path"),
+    Option("--workdir -w", VALUE, "PATH", "Working directory"),
+)
+
+
+def add_arguments(parser: ArgumentParser, command: str) -> None:
+    """Add the options of `run` or `create`, the image and the command to a parser."""
+    for option in OPTIONS:
+        if option.only not in ("", command):
+            continue
+        if option.kind == FLAG:
+            parser.add_argument(*option.names, action="store_true", help=option.help)
+        elif option.kind == ON:
+            parser.add_argument(*option.names, action="store_true", default=True, help=option.help)
+        elif option.kind == VALUE:
+            parser.add_argument(*option.names, metavar=option.metavar, help=option.help)
+        else:
+            parser.add_argument(*option.names, action="append", metavar=option.metavar, help=option.help)
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("command", nargs="...", metavar="COMMAND")
