@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "engine/control.h"
+#include "engine/monitor.h"
+#include "engine/session.h"
+#include "remora.h"
+#include "util/fd.h"
+
+#define RECEIVE_MAX (1 + REMORA_PAYLOAD_MAX)
+
+struct packet {
+    struct packet *next;
+    size_t size;
+    char bytes[];
+};
+
+static void client_ready(struct source *source, uint32_t events);
+
+struct client *client_new(struct monitor *monitor, int fd)
+{
+    struct client *client = calloc(1, sizeof(*client));
+
+    if (client == NULL) {
+        fd_close(&fd);
+        return NULL;
+    }
+    client->monitor = monitor;
+    client->last = &client->first;
+    if (source_add(&monitor->loop, &client->source, fd, EPOLLIN, client_ready) < 0) {
+        free(client);
+        return NULL;
+    }
+    client->next = monitor->clients;
+    monitor->clients = client;
+    return client;
+}
+
+static void drop_queue(struct client *client)
+{
+    while (client->first != NULL) {
+        struct packet *packet = client->first;
+
+        client->first = packet->next;
+        free(packet);
+    }
+    client->last = &client->first;
+    client->queued = 0;
+}
+
+static void stop_throttling(struct client *client)
+{
+    if (!client->throttles)
+        return;
+    client->throttles = false;
+    if (client->session != NULL)
+        session_unblock(client->session);
+}
+
+void client_free(struct client *client)
+{
+    struct monitor *monitor = client->monitor;
+
+    for (struct client **at = &monitor->clients; *at != NULL; at = &(*at)->next) {
+        if (*at == client) {
+            *at = client->next;
+            break;
+        }
+    }
+    drop_queue(client);
+    stop_throttling(client);
+    source_remove(&client->source);
+    if (client->session != NULL)
+        session_detach(client->session, client);
+    exec_forget_client(monitor, client);
+    container_forget_client(&monitor->container, client);
+    free(client);
+    monitor_check_done(monitor);
+}
+
+static void await_events(struct client *client)
+{
+    bool stdin_full = client->gives_in && client->session != NULL && session_stdin_full(client->session);
+    uint32_t events = client->first != NULL || client->closing ? EPOLLOUT : 0;
+
+    if (!stdin_full)
+        events |= EPOLLIN;
+    if (client->hung_up)
+        events = 0;
+    source_await(&client->source, events);
+}
+
+/* Never at once: the caller may be handling a packet of this very client. Writable, it is freed in the next round. */
+void client_finish(struct client *client)
+{
+    client->closing = true;
+    client->hung_up = false;
+    await_events(client);
+}
+
+/* Read on from a peer that hung up while its input had to wait. */
+void client_update_reading(struct client *client)
+{
+    if (client->hung_up && !session_stdin_full(client->session))
+        client->hung_up = false;
+    await_events(client);
+}
+
+static int send_now(struct client *client, const char *packet, size_t size)
+{
+    ssize_t n = send(client->source.fd, packet, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    return n < 0 ? -errno : 0;
+}
+
+static void cut_off(struct client *client)
+{
+    CLEANUP_MSG_OUT struct msg_out notice;
+
+    drop_queue(client);
+    client->lagging = true;
+    client->closing = true;
+    msg_out_init(&notice, 1);
+    msg_put_text(&notice, "event", "lagging");
+    client_send_map(client, REMORA_PACKET_CONTROL, &notice);
+}
+
+static void enqueue(struct client *client, const char *bytes, size_t size)
+{
+    struct packet *packet = malloc(sizeof(*packet) + size);
+
+    if (packet == NULL) {
+        if (!client->lagging)
+            cut_off(client);
+        return;
+    }
+    packet->next = NULL;
+    packet->size = size;
+    memcpy(packet->bytes, bytes, size);
+    *client->last = packet;
+    client->last = &packet->next;
+    client->queued += size;
+    await_events(client);
+    if (client->block && client->session != NULL && !client->throttles) {
+        client->throttles = true;
+        session_block(client->session);
+    }
+    if (!client->block && !client->lagging && client->queued > CLIENT_QUEUE_MAX)
+        cut_off(client);
+}
+
+void client_send(struct client *client, const char *packet, size_t size)
+{
+    int r;
+
+    if (client->lagging && client->first != NULL)
+        return; /* the notice is the last thing it gets */
+    r = client->first == NULL ? send_now(client, packet, size) : -EAGAIN;
+    if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM)
+        enqueue(client, packet, size);
+    /* Any other failure means that the peer is gone: the read side will tell. */
+}
+
+static void flush_queue(struct client *client)
+{
+    while (client->first != NULL) {
+        struct packet *packet = client->first;
+        int r = send_now(client, packet->bytes, packet->size);
+
+        if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM)
+            return;
+        if (r < 0) {
+            drop_queue(client);
+            break;
+        }
+        client->queued -= packet->size;
+        client->first = packet->next;
+        if (client->first == NULL)
+            client->last = &client->first;
+        free(packet);
+    }
+    await_events(client);
+    stop_throttling(client);
+}
+
+void client_send_map(struct client *client, int type, const struct msg_out *out)
+{
+    size_t size = out->buffer.size + 1;
+    char *packet = malloc(size);
+
+    if (packet == NULL)
+        return;
+    packet[0] = (char)type;
+    memcpy(packet + 1, out->buffer.data, out->buffer.size);
+    client_send(client, packet, size);
+    free(packet);
+}
+
+void client_reply_ok(struct client *client, const char *op)
+{
+    CLEANUP_MSG_OUT struct msg_out reply;
+
+    msg_out_init(&reply, 2);
+    msg_put_text(&reply, "op", op);
+    msg_put_bool(&reply, "ok", true);
+    client_send_map(client, REMORA_PACKET_CONTROL, &reply);
+}
+
+void client_reply_failure(struct client *client, const char *op, const struct failure *failure)
+{
+    CLEANUP_MSG_OUT struct msg_out reply;
+
+    msg_out_init(&reply, 7);
+    msg_put_text(&reply, "op", op);
+    msg_put_bool(&reply, "ok", false);
+    failure_put(failure, &reply);
+    client_send_map(client, REMORA_PACKET_CONTROL, &reply);
+}
+
+static size_t take_descriptors(struct msghdr *message, int *fds, size_t capacity)
+{
+    size_t n = 0;
+
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL; header = CMSG_NXTHDR(message, header)) {
+        size_t count;
+
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+            continue;
+        count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof(fd));
+            if (n < capacity)
+                fds[n++] = fd;
+            else
+                fd_close(&fd);
+        }
+    }
+    return n;
+}
+
+/* One packet. false: the client is gone (and freed). */
+static bool receive_one(struct client *client)
+{
+    char *buffer = monitor_scratch(client->monitor);
+    union {
+        char space[CMSG_SPACE(sizeof(int) * REMORA_PACKET_FDS_MAX)];
+        struct cmsghdr align;
+    } ancillary;
+    struct iovec data = {.iov_base = buffer, .iov_len = RECEIVE_MAX};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof(ancillary)};
+    int fds[REMORA_PACKET_FDS_MAX];
+    size_t n_fds;
+    ssize_t n;
+
+    if (buffer == NULL)
+        return true;
+    n = recvmsg(client->source.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return true;
+    if (n <= 0) {
+        client_free(client);
+        return false;
+    }
+    n_fds = take_descriptors(&message, fds, REMORA_PACKET_FDS_MAX);
+    if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+        n = 0; /* larger than any packet of the protocol: not for us */
+    return control_packet(client, buffer, (size_t)n, fds, n_fds);
+}
+
+static void client_ready(struct source *source, uint32_t events)
+{
+    struct client *client = container_of(source, struct client, source);
+
+    if (events & EPOLLOUT) {
+        flush_queue(client);
+        if (client->first == NULL && client->closing) {
+            client_free(client);
+            return;
+        }
+    }
+    if ((events & (EPOLLHUP | EPOLLERR)) && !(source->events & EPOLLIN)) {
+        if (!client->gives_in || client->session == NULL) {
+            client_free(client);
+            return;
+        }
+        /* Gone, but what it sent still waits for room in stdin: out of the epoll set until there is some. */
+        drop_queue(client);
+        stop_throttling(client);
+        client->hung_up = true;
+        await_events(client);
+        return;
+    }
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        receive_one(client);
+}

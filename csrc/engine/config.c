@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/config.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PRESERVED_MAX 1024
+
+/* A NULL-terminated vector of the texts of an array, in the message's zone; NULL when it isn't one. */
+static char **texts(struct config *config, const char *key, size_t *n)
+{
+    const msgpack_object_array *array = msg_array(&config->msg.root, key);
+    char **vector;
+
+    if (array == NULL)
+        return NULL;
+    vector = msgpack_zone_malloc(&config->msg.zone, ((size_t)array->size + 1) * sizeof(*vector));
+    if (vector == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < array->size; i++) {
+        vector[i] = (char *)(uintptr_t)msg_element(&config->msg, &array->ptr[i]);
+        if (vector[i] == NULL)
+            return NULL;
+    }
+    vector[array->size] = NULL;
+    if (n != NULL)
+        *n = array->size;
+    return vector;
+}
+
+static int parse_restart(struct config *config)
+{
+    static const char *const names[] = {
+        [RESTART_NO] = "no",
+        [RESTART_ON_FAILURE] = "on-failure",
+        [RESTART_ALWAYS] = "always",
+        [RESTART_UNLESS_STOPPED] = "unless-stopped",
+    };
+    const msgpack_object *restart = msg_get(&config->msg.root, "restart");
+    const char *policy = msg_text(&config->msg, restart, "policy", "no");
+
+    config->restart_max = msg_int(restart, "max", 0);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(policy, names[i]) == 0) {
+            config->restart = (enum restart_policy)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static int parse_log(struct config *config)
+{
+    const msgpack_object *log = msg_get(&config->msg.root, "log");
+    const char *driver = msg_text(&config->msg, log, "driver", "none");
+
+    config->log_path = msg_text(&config->msg, log, "path", "");
+    if (strcmp(driver, "none") == 0)
+        config->log_driver = LOG_NONE;
+    else if (strcmp(driver, "k8s-file") == 0 && config->log_path[0] == '/')
+        config->log_driver = LOG_K8S_FILE;
+    else
+        return -EINVAL;
+    return 0;
+}
+
+static bool is_id(const char *id)
+{
+    return strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
+}
+
+static int parse(struct config *config, const char **what)
+{
+    const msgpack_object *root = &config->msg.root;
+
+    config->id = msg_text(&config->msg, root, "id", "");
+    config->name = msg_text(&config->msg, root, "name", "");
+    config->data_dir = msg_text(&config->msg, root, "data_dir", "");
+    config->run_dir = msg_text(&config->msg, root, "run_dir", "");
+    config->cgroup = msg_text(&config->msg, root, "cgroup", "");
+    config->pidfile = msg_text(&config->msg, root, "pidfile", "");
+    config->rootfs = msg_text(&config->msg, root, "rootfs", "");
+    config->runtime = (const char *const *)texts(config, *what = "runtime", &config->n_runtime);
+    if (config->runtime == NULL || config->n_runtime == 0)
+        return -EINVAL;
+    config->environment = texts(config, *what = "env", NULL);
+    if (config->environment == NULL)
+        return -EINVAL;
+    *what = "id";
+    if (!is_id(config->id))
+        return -EINVAL;
+    *what = "data_dir or run_dir";
+    if (config->data_dir[0] != '/' || config->run_dir[0] != '/')
+        return -EINVAL;
+    config->tty = msg_bool(root, "tty", false);
+    config->stdin_open = msg_bool(root, "stdin", false);
+    config->stdin_once = msg_bool(root, "stdin_once", false);
+    config->uid = (uid_t)msg_int(root, "uid", 0);
+    config->gid = (gid_t)msg_int(root, "gid", 0);
+    config->rows = (unsigned)msg_int(root, "rows", 0) & 0xffff;
+    config->cols = (unsigned)msg_int(root, "cols", 0) & 0xffff;
+    config->stop_signal = (int)msg_int(root, "stop_signal", SIGTERM);
+    config->stop_timeout = msg_int(root, "stop_timeout", 10);
+    config->timeout = msg_int(root, "timeout", 0);
+    config->n_preserved = (unsigned)msg_int(root, *what = "preserve_fds", 0);
+    if (config->n_preserved > PRESERVED_MAX)
+        return -EINVAL;
+    config->attach = msg_get(root, "attach");
+    config->remove = msg_array(root, "remove");
+    *what = "log";
+    if (parse_log(config) < 0)
+        return -EINVAL;
+    *what = "restart";
+    return parse_restart(config);
+}
+
+int config_init(struct config *config, char *bytes, size_t size, const char **what)
+{
+    int r;
+
+    *config = (struct config){.bytes = bytes};
+    *what = "message";
+    r = msg_parse(&config->msg, bytes, size);
+    if (r < 0)
+        return r;
+    *what = "version";
+    if (msg_int(&config->msg.root, "version", 0) != 1)
+        return -EPROTONOSUPPORT;
+    return parse(config, what);
+}
+
+void config_deinit(struct config *config)
+{
+    msg_deinit(&config->msg);
+    free(config->bytes);
+    config->bytes = NULL;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a monitor is told at its start: the msgpack map of docs/architecture.md, "Configuration handed to a monitor".
+ *
+ * All texts live in the parsed message, which lives as long as the configuration.
+ */
+#ifndef REMORA_ENGINE_CONFIG_H
+#define REMORA_ENGINE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "log/log.h"
+#include "util/msg.h"
+
+/* The descriptors a monitor starts with. */
+enum handed_over {
+    FD_CONFIG = 3,
+    FD_SPAWNER = 4,
+    FD_LOCK = 5,
+    FD_ROOTFS = 6,
+    FD_PRESERVED = 7,
+};
+
+enum restart_policy {
+    RESTART_NO,
+    RESTART_ON_FAILURE,
+    RESTART_ALWAYS,
+    RESTART_UNLESS_STOPPED,
+};
+
+struct config {
+    const char *id, *name, *data_dir, *run_dir, *cgroup, *pidfile, *rootfs;
+    const char *const *runtime; /* argv prefix, NULL-terminated */
+    size_t n_runtime;
+    char *const *environment; /* of the runtime, NULL-terminated */
+    bool tty, stdin_open, stdin_once;
+    uid_t uid; /* who owns the stdio pipes */
+    gid_t gid;
+    unsigned rows, cols;
+    enum log_driver log_driver;
+    const char *log_path;
+    enum restart_policy restart;
+    int64_t restart_max; /* 0: no bound */
+    int stop_signal;
+    int64_t stop_timeout; /* seconds, -1: for ever */
+    int64_t timeout; /* seconds, 0: none */
+    unsigned n_preserved;
+    const msgpack_object *attach; /* or NULL */
+    const msgpack_object_array *remove; /* or NULL */
+    struct msg msg;
+    char *bytes; /* owned: what msg refers to */
+};
+
+/* Parse; takes `bytes` (malloc'ed). 0 or -errno, then *what names the key that is wrong. */
+int config_init(struct config *config, char *bytes, size_t size, const char **what);
+void config_deinit(struct config *config);
+
+#endif

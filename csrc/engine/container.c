@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/control.h"
+#include "engine/ending.h"
+#include "engine/monitor.h"
+#include "util/fd.h"
+
+#define BACKOFF_FIRST_NS (100 * MILLISECOND_NS)
+#define BACKOFF_LAST_NS (60 * SECOND_NS)
+#define HEALTHY_NS (10 * SECOND_NS)
+#define LAST_BYTES_NS (10 * SECOND_NS)
+
+static void begin_run(struct container *container);
+static void run_over(struct container *container);
+static void finish(struct container *container);
+
+/* ---- timers ---- */
+
+static void stop_bound_due(struct timer *timer)
+{
+    struct container *container = container_of(timer, struct container, stop_bound);
+
+    container->kill_sent = true;
+    child_signal(&container->main.process, SIGKILL);
+}
+
+static void time_limit_due(struct timer *timer)
+{
+    struct container *container = container_of(timer, struct container, time_limit);
+
+    container->timed_out = true;
+    container->stop_requested = true;
+    child_signal(&container->main.process, SIGKILL);
+}
+
+static void backoff_due(struct timer *timer)
+{
+    struct container *container = container_of(timer, struct container, backoff);
+    struct client *next;
+
+    if (container->state == CONTAINER_BACKOFF) {
+        container->restarts++;
+        begin_run(container);
+        return;
+    }
+    /* DONE: whoever doesn't read its last bytes by now isn't waited for, unless it asked for back-pressure. */
+    for (struct client *client = container->monitor->clients; client != NULL; client = next) {
+        next = client->next;
+        if (!client->block)
+            client_free(client);
+    }
+}
+
+/* ---- the end of a run ---- */
+
+static bool will_restart(const struct container *container)
+{
+    const struct config *config = &container->monitor->config;
+
+    if (container->stop_requested || !container->first_start_over)
+        return false;
+    switch (config->restart) {
+    case RESTART_NO:
+        return false;
+    case RESTART_ON_FAILURE:
+        return container->outcome.code != 0 &&
+               (config->restart_max == 0 || container->restarts < (uint64_t)config->restart_max);
+    case RESTART_ALWAYS:
+    case RESTART_UNLESS_STOPPED:
+        return true;
+    }
+    return false;
+}
+
+static void grow_backoff(struct container *container)
+{
+    int64_t lasted = container->outcome.finished_mono_ns - container->outcome.started_mono_ns;
+
+    if (container->backoff_ns == 0 || lasted >= HEALTHY_NS)
+        container->backoff_ns = BACKOFF_FIRST_NS;
+    else if (container->backoff_ns * 2 > BACKOFF_LAST_NS)
+        container->backoff_ns = BACKOFF_LAST_NS;
+    else
+        container->backoff_ns *= 2;
+}
+
+/* The last word on this container: everybody attached or waiting hears how it ended. */
+static void tell_end(struct container *container)
+{
+    CLEANUP_MSG_OUT struct msg_out record;
+
+    if (container->end_told)
+        return;
+    container->end_told = true;
+    control_tell_exited(container->monitor);
+    outcome_put(&container->outcome, container->monitor, "", &record);
+    if (container->failure.phase == NULL)
+        control_tell_end(container->monitor, &container->main, &record);
+}
+
+static void delete_done(struct runtime_call *call, const struct failure *failure)
+{
+    struct container *container = container_of(call, struct container, call);
+
+    /* A runtime that can't delete leaves its own state behind; `rm` tries again. The exit code is safe already. */
+    (void)failure;
+    if (!will_restart(container)) {
+        finish(container);
+        return;
+    }
+    grow_backoff(container);
+    container->state = CONTAINER_BACKOFF;
+    timer_set(&container->backoff, container->backoff_ns);
+}
+
+/* The run is over and `outcome` filled in: make it durable, tell, clear away. */
+static void run_over(struct container *container)
+{
+    struct monitor *monitor = container->monitor;
+    int r;
+
+    container->state = CONTAINER_DELETING;
+    container->has_outcome = true;
+    timer_clear(&container->stop_bound);
+    timer_clear(&container->time_limit);
+    session_stop(&container->main);
+    stdio_deinit(&container->stdio);
+    fd_close(&container->console);
+    container->paused = false;
+    ending_record(container);
+    ending_write_state(container, will_restart(container) ? "restarting" : "exited");
+    if (!will_restart(container) && container->failure.phase == NULL)
+        tell_end(container);
+    source_remove(&container->oom);
+    cgroup_deinit(&container->cgroup);
+    runtime_prepare(&container->call, "delete container", delete_done);
+    runtime_argument(&container->call, "delete");
+    runtime_argument(&container->call, "--force");
+    runtime_argument(&container->call, monitor->config.id);
+    r = runtime_start(monitor, &container->call);
+    if (r < 0)
+        delete_done(&container->call, NULL);
+}
+
+static void main_ended(struct session *session)
+{
+    struct container *container = container_of(session, struct container, main);
+    struct outcome *outcome = &container->outcome;
+
+    outcome->finished_ns = wall_ns();
+    outcome->finished_mono_ns = monotonic_ns();
+    outcome_from_end(outcome, &session->end);
+    cgroup_read(&container->cgroup);
+    outcome->oom = container->cgroup.oom;
+    if (container->cgroup.cpu_ns != 0)
+        outcome->cpu_ns = container->cgroup.cpu_ns;
+    if (container->cgroup.peak_bytes != 0)
+        outcome->peak_bytes = container->cgroup.peak_bytes;
+    outcome->stdout_bytes = session->out.bytes;
+    outcome->stderr_bytes = session->err.bytes;
+    if (container->timed_out)
+        outcome->why = "timeout";
+    run_over(container);
+}
+
+/* The runtime, or what leads up to it, failed. */
+static void run_failed(struct container *container, const struct failure *failure)
+{
+    struct outcome *outcome = &container->outcome;
+
+    *outcome = (struct outcome){.known = true, .code = failure->status, .status = failure->status};
+    outcome->why = "runtime-failed";
+    outcome->started_ns = outcome->finished_ns = wall_ns();
+    outcome->started_mono_ns = outcome->finished_mono_ns = monotonic_ns();
+    snprintf(outcome->error, sizeof(outcome->error), "%s %.120s: %.300s", failure->phase, failure->object,
+             failure->text);
+    if (!container->first_start_over)
+        container->failure = *failure;
+    run_over(container);
+}
+
+static void finish(struct container *container)
+{
+    struct monitor *monitor = container->monitor;
+    struct client *next;
+
+    container->state = CONTAINER_DONE;
+    tell_end(container);
+    if (monitor->config.remove != NULL && monitor->config.remove->size > 0)
+        ending_remove(container);
+    ending_leave(monitor);
+    if (container->failure.phase != NULL)
+        control_tell_failed(monitor, &container->failure);
+    control_tell_removed(monitor, container->last_use);
+    timer_set(&container->backoff, LAST_BYTES_NS);
+    for (struct client *client = monitor->clients; client != NULL; client = next) {
+        next = client->next;
+        client_finish(client);
+    }
+    monitor_check_done(monitor);
+}
+
+/* ---- the start of a run ---- */
+
+static int read_pid(const char *path)
+{
+    char text[16];
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n;
+    long pid;
+
+    if (fd < 0)
+        return -errno;
+    n = fd_read_all(fd, text, sizeof(text) - 1);
+    if (n <= 0)
+        return n < 0 ? (int)n : -ENODATA;
+    text[n] = 0;
+    pid = strtol(text, NULL, 10);
+    return pid > 1 && pid <= INT32_MAX ? (int)pid : -EBADMSG;
+}
+
+static void write_pidfile(const char *path, pid_t pid)
+{
+    char text[16];
+    CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+    if (fd >= 0)
+        fd_write_all(fd, text, (size_t)snprintf(text, sizeof(text), "%d\n", pid));
+}
+
+static void oom_ready(struct source *source, uint32_t events)
+{
+    (void)events;
+    cgroup_event(&container_of(source, struct container, oom)->cgroup);
+}
+
+static void watch_cgroup(struct container *container, pid_t pid)
+{
+    int fd;
+
+    cgroup_open(&container->cgroup, pid, container->monitor->config.cgroup);
+    fd = container->cgroup.event_fd >= 0 ? fcntl(container->cgroup.event_fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (fd >= 0)
+        source_add(&container->monitor->loop, &container->oom, fd, EPOLLIN, oom_ready);
+}
+
+/* Signals and stops that came while there was no process yet. */
+static void deliver_early(struct container *container)
+{
+    for (int signal = 1; signal < 64; signal++)
+        if (container->early_signals & (1ULL << signal))
+            child_signal(&container->main.process, signal);
+    container->early_signals = 0;
+    if (container->stop_signal != 0)
+        child_signal(&container->main.process, container->stop_signal);
+    container->stop_signal = 0;
+}
+
+/* The process is there: take its streams. 0, or a failure. */
+static int adopt(struct container *container, struct failure *failure, pid_t *pid)
+{
+    struct monitor *monitor = container->monitor;
+    int r = read_pid(container->pid_path);
+
+    if (r < 0)
+        return failure_errno(failure, "read pid file", container->pid_path, r);
+    *pid = r;
+    if (monitor->config.tty) {
+        int master = console_receive(container->console);
+
+        if (master < 0)
+            return failure_errno(failure, "receive terminal", monitor->config.runtime[0], master);
+        r = stdio_pty(&container->stdio, master, monitor->config.rows, monitor->config.cols);
+        if (r < 0)
+            return failure_errno(failure, "set up terminal", monitor->config.id, r);
+    }
+    watch_cgroup(container, *pid);
+    container->outcome = (struct outcome){.started_ns = wall_ns(), .started_mono_ns = monotonic_ns()};
+    r = session_start(&container->main, &container->stdio, *pid);
+    return r < 0 ? failure_errno(failure, "watch process", container->pid_path, r) : 0;
+}
+
+static void run_done(struct runtime_call *call, const struct failure *failure)
+{
+    struct container *container = container_of(call, struct container, call);
+    struct monitor *monitor = container->monitor;
+    struct failure own;
+    pid_t pid = 0;
+
+    if (failure != NULL) {
+        run_failed(container, failure);
+        return;
+    }
+    if (adopt(container, &own, &pid) < 0) {
+        run_failed(container, &own);
+        return;
+    }
+    fd_close(&container->console);
+    unlinkat(monitor->run_dir_fd, "console", 0);
+    container->state = CONTAINER_RUNNING;
+    ending_write_state(container, "running");
+    if (monitor->config.pidfile[0] != 0)
+        write_pidfile(monitor->config.pidfile, pid);
+    if (container->first_start_over)
+        control_tell_restarted(monitor, container->restarts);
+    else
+        control_tell_started(monitor, pid);
+    container->first_start_over = true;
+    if (monitor->config.timeout > 0)
+        timer_set(&container->time_limit, monitor->config.timeout * SECOND_NS);
+    deliver_early(container);
+}
+
+static int start_runtime(struct container *container, struct failure *failure)
+{
+    struct monitor *monitor = container->monitor;
+    const struct config *config = &monitor->config;
+    struct runtime_call *call = &container->call;
+    char preserved[16];
+    int r;
+
+    runtime_prepare(call, "start container", run_done);
+    runtime_argument(call, "run");
+    runtime_argument(call, "--detach");
+    runtime_argument(call, "--bundle");
+    runtime_argument(call, container->bundle);
+    runtime_argument(call, "--pid-file");
+    runtime_argument(call, container->pid_path);
+    unlink(container->pid_path);
+    if (config->tty) {
+        container->console =
+            console_listen(monitor->run_dir_fd, "console", container->console_path, sizeof(container->console_path));
+        if (container->console < 0)
+            return failure_errno(failure, "make console socket", config->run_dir, container->console);
+        runtime_argument(call, "--console-socket");
+        runtime_argument(call, container->console_path);
+    } else {
+        r = stdio_pipes(&container->stdio, config->stdin_open, config->uid, config->gid);
+        if (r < 0)
+            return failure_errno(failure, "make stdio pipes", config->id, r);
+        memcpy(call->stdio, container->stdio.theirs, sizeof(call->stdio));
+        call->error_fd = container->stdio.err;
+    }
+    if (config->n_preserved > 0) {
+        snprintf(preserved, sizeof(preserved), "%u", config->n_preserved);
+        runtime_argument(call, "--preserve-fds");
+        runtime_argument(call, preserved);
+        for (unsigned i = 0; i < config->n_preserved && i < RUNTIME_KEPT_MAX; i++)
+            call->kept[call->n_kept++] = FD_PRESERVED + (int)i;
+    }
+    runtime_argument(call, config->id);
+    r = runtime_start(monitor, call);
+    stdio_close_theirs(&container->stdio);
+    return r < 0 ? failure_errno(failure, "execute runtime", config->runtime[0], r) : 0;
+}
+
+static void begin_run(struct container *container)
+{
+    struct failure failure;
+
+    container->state = CONTAINER_STARTING;
+    container->timed_out = container->kill_sent = false;
+    if (start_runtime(container, &failure) < 0)
+        run_failed(container, &failure);
+}
+
+static int prepare(struct container *container, struct failure *failure)
+{
+    struct monitor *monitor = container->monitor;
+    const struct config *config = &monitor->config;
+    struct loop *loop = &monitor->loop;
+    char *path = NULL;
+    int r;
+
+    if (asprintf(&container->pid_path, "%s/pid", config->run_dir) < 0 ||
+        asprintf(&container->bundle, "%s/bundle", config->data_dir) < 0 ||
+        asprintf(&path, "%s/exit", config->data_dir) < 0)
+        return failure_errno(failure, "prepare container", config->id, -ENOMEM);
+    r = record_open(&container->record, path, true);
+    if (r < 0)
+        failure_errno(failure, "reserve the exit record", path, r);
+    free(path);
+    if (r < 0)
+        return r;
+    r = log_open(&monitor->log, config->log_driver, config->log_path);
+    if (r < 0)
+        return failure_errno(failure, "open log", config->log_path, r);
+    if (config->log_driver != LOG_NONE)
+        container->main.log = &monitor->log;
+    if (timer_init(loop, &container->stop_bound, stop_bound_due) < 0 ||
+        timer_init(loop, &container->time_limit, time_limit_due) < 0)
+        return failure_errno(failure, "make timers", config->id, -errno);
+    return 0;
+}
+
+int container_init(struct container *container, struct monitor *monitor)
+{
+    *container = (struct container){.monitor = monitor, .console = -1, .record = {.fd = -1}};
+    container->oom.fd = -1;
+    cgroup_init(&container->cgroup);
+    stdio_init(&container->stdio);
+    session_init(&container->main, monitor, monitor->config.tty, main_ended);
+    container->main.stdin_once = monitor->config.stdin_once;
+    return timer_init(&monitor->loop, &container->backoff, backoff_due);
+}
+
+void container_start(struct container *container)
+{
+    struct failure failure;
+
+    if (prepare(container, &failure) < 0)
+        container_fail(container, &failure);
+    else
+        begin_run(container);
+}
+
+void container_fail(struct container *container, const struct failure *failure)
+{
+    run_failed(container, failure);
+}
+
+/* ---- requests ---- */
+
+int container_signal(struct container *container, int signal)
+{
+    if (signal == SIGKILL || signal == container->monitor->config.stop_signal)
+        container->stop_requested = true;
+    if (container->state == CONTAINER_STARTING) {
+        container->early_signals |= 1ULL << signal;
+        return 0;
+    }
+    return container->state == CONTAINER_RUNNING ? child_signal(&container->main.process, signal) : -ESRCH;
+}
+
+static void resume_for_stop_done(struct runtime_call *call, const struct failure *failure)
+{
+    struct container *container = container_of(call, struct container, pausing);
+
+    (void)failure;
+    container->paused = false;
+    deliver_early(container);
+}
+
+static void start_pausing(struct container *container, const char *phase, const char *verb, runtime_done_fn done)
+{
+    struct failure failure;
+    int r;
+
+    runtime_prepare(&container->pausing, phase, done);
+    runtime_argument(&container->pausing, verb);
+    runtime_argument(&container->pausing, container->monitor->config.id);
+    r = runtime_start(container->monitor, &container->pausing);
+    if (r < 0) {
+        failure_errno(&failure, "execute runtime", container->monitor->config.runtime[0], r);
+        done(&container->pausing, &failure);
+    }
+}
+
+int container_stop(struct container *container, int signal, int64_t timeout)
+{
+    container->stop_requested = true;
+    switch (container->state) {
+    case CONTAINER_DELETING:
+        return 0; /* ended already; its restart is off now */
+    case CONTAINER_BACKOFF:
+        timer_clear(&container->backoff);
+        finish(container);
+        return 0;
+    case CONTAINER_DONE:
+        return -ESRCH;
+    case CONTAINER_STARTING:
+    case CONTAINER_RUNNING:
+        break;
+    }
+    container->stop_signal = timeout == 0 ? SIGKILL : signal;
+    container->kill_sent = timeout == 0;
+    if (timeout > 0)
+        timer_set(&container->stop_bound, timeout * SECOND_NS);
+    if (container->state == CONTAINER_RUNNING) {
+        if (container->paused && container->pausing.monitor == NULL)
+            start_pausing(container, "resume container", "resume", resume_for_stop_done);
+        else if (!container->paused)
+            deliver_early(container);
+    }
+    return 0;
+}
+
+static void pausing_done(struct runtime_call *call, const struct failure *failure)
+{
+    struct container *container = container_of(call, struct container, pausing);
+    bool pause = strcmp(call->args[0], "pause") == 0;
+    struct client *client = container->pauser;
+
+    container->pauser = NULL;
+    if (failure == NULL && container->state == CONTAINER_RUNNING) {
+        container->paused = pause;
+        ending_write_state(container, pause ? "paused" : "running");
+        if (!pause)
+            deliver_early(container);
+    }
+    if (client == NULL)
+        return;
+    if (failure == NULL)
+        client_reply_ok(client, pause ? "pause" : "unpause");
+    else
+        client_reply_failure(client, pause ? "pause" : "unpause", failure);
+}
+
+void container_pause(struct container *container, struct client *client, bool pause)
+{
+    const char *op = pause ? "pause" : "unpause";
+    const char *id = container->monitor->config.id;
+    struct failure failure;
+
+    if (container->state != CONTAINER_RUNNING)
+        failure_text(&failure, op, id, "the container is not running");
+    else if (container->pausing.monitor != NULL)
+        failure_text(&failure, op, id, "another pause or unpause is under way");
+    else if (container->paused == pause)
+        failure_text(&failure, op, id, pause ? "the container is paused already" : "the container is not paused");
+    else {
+        container->pauser = client;
+        start_pausing(container, pause ? "pause container" : "unpause container", pause ? "pause" : "resume",
+                      pausing_done);
+        return;
+    }
+    client_reply_failure(client, op, &failure);
+}
+
+void container_forget_client(struct container *container, const struct client *client)
+{
+    if (container->pauser == client)
+        container->pauser = NULL;
+}
+
+void container_deinit(struct container *container)
+{
+    session_stop(&container->main);
+    stdio_deinit(&container->stdio);
+    fd_close(&container->console);
+    source_remove(&container->oom);
+    cgroup_deinit(&container->cgroup);
+    record_deinit(&container->record);
+    timer_deinit(&container->stop_bound);
+    timer_deinit(&container->time_limit);
+    timer_deinit(&container->backoff);
+    free(container->pid_path);
+    free(container->bundle);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The container's life, as a state machine:
+ *
+ *   STARTING ──▶ RUNNING ──▶ DELETING ──▶ (restart?) ──▶ BACKOFF ──▶ STARTING
+ *       │                        │ no
+ *       └──(first start failed)──┴──▶ DONE     the monitor lives on only until its clients have their last bytes
+ *
+ * RUNNING ends when the main session has ended (process gone, output drained). The exit record is durable before
+ * anybody is told. `paused` is a property of RUNNING.
+ */
+#ifndef REMORA_ENGINE_CONTAINER_H
+#define REMORA_ENGINE_CONTAINER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/record.h"
+#include "engine/runtime.h"
+#include "engine/session.h"
+#include "engine/stdio.h"
+#include "system/cgroup.h"
+
+struct client;
+struct monitor;
+struct msg_out;
+
+enum container_state {
+    CONTAINER_STARTING,
+    CONTAINER_RUNNING,
+    CONTAINER_DELETING,
+    CONTAINER_BACKOFF,
+    CONTAINER_DONE,
+};
+
+/* What goes into an exit record (docs/architecture.md, "Exit record"). */
+struct outcome {
+    bool known, core, oom;
+    int code, signal, status;
+    const char *why; /* static */
+    char error[512];
+    int64_t started_ns, finished_ns, started_mono_ns, finished_mono_ns;
+    uint64_t cpu_ns, peak_bytes, stdout_bytes, stderr_bytes;
+};
+
+struct container {
+    struct monitor *monitor;
+    enum container_state state;
+    struct session main;
+    struct stdio stdio; /* between the making of the pipes and the session's start */
+    int console; /* listening console socket while starting, -1 */
+    struct runtime_call call; /* run, delete */
+    struct runtime_call pausing; /* pause, resume */
+    struct client *pauser; /* who is told when it is done, or NULL */
+    struct failure failure; /* why the first start failed; phase NULL: it did not */
+    struct cgroup cgroup;
+    struct source oom; /* borrows nothing: a duplicate of cgroup.event_fd */
+    struct record_file record;
+    struct outcome outcome; /* of the present or last run */
+    bool has_outcome; /* a run has ended: `outcome` is what a waiter is told */
+    bool paused;
+    bool stop_requested; /* by somebody: no restart */
+    bool kill_sent; /* the stop's time was over */
+    bool timed_out;
+    bool gone; /* removal steps are done, or there are none */
+    bool last_use; /* the image has no other user left */
+    bool first_start_over, end_told;
+    int stop_signal; /* to be sent once it runs and isn't paused; 0 = none */
+    uint64_t early_signals; /* bit n: signal n came before there was a process */
+    struct timer stop_bound, time_limit, backoff;
+    int64_t backoff_ns;
+    unsigned restarts;
+    char *pid_path, *bundle; /* owned */
+    char console_path[64];
+};
+
+/* Safe to deinit from here on. 0 or -errno. */
+int container_init(struct container *container, struct monitor *monitor);
+/* Prepare (record, log …) and start. Failures are told to the spawner and end in DONE. */
+void container_start(struct container *container);
+/* A failure before the start: tell the spawner, tear down. */
+void container_fail(struct container *container, const struct failure *failure);
+
+/* Signal the container's init. 0 or -errno (-ESRCH: it does not run). */
+int container_signal(struct container *container, int signal);
+/* Signal, then SIGKILL after timeout seconds (-1: never). 0, or -ESRCH when it has ended. No restart afterwards. */
+int container_stop(struct container *container, int signal, int64_t timeout);
+/* Pause or lift the pause; the client gets the answer. */
+void container_pause(struct container *container, struct client *client, bool pause);
+/* A client goes away that may wait for an answer. */
+void container_forget_client(struct container *container, const struct client *client);
+void container_deinit(struct container *container);
+
+#endif

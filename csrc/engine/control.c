@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "engine/client.h"
+#include "engine/ending.h"
+#include "engine/monitor.h"
+#include "remora.h"
+#include "util/fd.h"
+
+#define BACKLOG 128
+
+/* ---- listening ---- */
+
+static bool is_allowed(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+}
+
+static void listener_ready(struct source *source, uint32_t events)
+{
+    struct monitor *monitor = container_of(source, struct monitor, listener);
+    int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    (void)events;
+    if (fd < 0)
+        return;
+    if (is_allowed(fd))
+        client_new(monitor, fd);
+    else
+        fd_close(&fd);
+}
+
+int control_listen(struct monitor *monitor)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    CLEANUP_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return -errno;
+    /* Through the folder's descriptor the path fits into a socket address however long it is. */
+    snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/ctl", monitor->run_dir_fd);
+    unlinkat(monitor->run_dir_fd, "ctl", 0);
+    if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0)
+        return -errno;
+    return source_add(&monitor->loop, &monitor->listener, fd_take(&fd), EPOLLIN, listener_ready);
+}
+
+/* ---- answers and events ---- */
+
+static void reply_record(struct client *client, const char *op)
+{
+    struct monitor *monitor = client->monitor;
+    CLEANUP_MSG_OUT struct msg_out reply, record;
+
+    outcome_put(&monitor->container.outcome, monitor, "", &record);
+    msg_out_init(&reply, 4);
+    msg_put_text(&reply, "op", op);
+    msg_put_bool(&reply, "ok", true);
+    msg_put_bool(&reply, "killed", monitor->container.kill_sent);
+    msg_put_key(&reply, "record");
+    msgpack_sbuffer_write(&reply.buffer, record.buffer.data, record.buffer.size);
+    client_send_map(client, REMORA_PACKET_CONTROL, &reply);
+}
+
+static void reply_waiters(struct monitor *monitor, enum client_wait wait)
+{
+    for (struct client *client = monitor->clients; client != NULL; client = client->next) {
+        if (client->wait != wait)
+            continue;
+        client->wait = WAIT_NOTHING;
+        if (wait == WAIT_RUNNING)
+            client_reply_ok(client, client->wait_op);
+        else
+            reply_record(client, client->wait_op);
+    }
+}
+
+void control_tell_exited(struct monitor *monitor)
+{
+    struct failure failure;
+
+    reply_waiters(monitor, WAIT_EXITED);
+    /* It will not run any more: who waits for that has to know. */
+    failure_text(&failure, "wait", monitor->config.id, "the container has ended");
+    for (struct client *client = monitor->clients; client != NULL; client = client->next) {
+        if (client->wait != WAIT_RUNNING)
+            continue;
+        client->wait = WAIT_NOTHING;
+        client_reply_failure(client, client->wait_op, &failure);
+    }
+}
+
+void control_tell_started(struct monitor *monitor, pid_t pid)
+{
+    CLEANUP_MSG_OUT struct msg_out event;
+
+    msg_out_init(&event, 2);
+    msg_put_text(&event, "event", "started");
+    msg_put_int(&event, "pid", pid);
+    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+        if (client->spawner)
+            client_send_map(client, REMORA_PACKET_CONTROL, &event);
+    reply_waiters(monitor, WAIT_RUNNING);
+}
+
+void control_tell_failed(struct monitor *monitor, const struct failure *failure)
+{
+    CLEANUP_MSG_OUT struct msg_out event;
+
+    msg_out_init(&event, 6);
+    msg_put_text(&event, "event", "failed");
+    failure_put(failure, &event);
+    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+        if (client->spawner)
+            client_send_map(client, REMORA_PACKET_CONTROL, &event);
+}
+
+void control_tell_restarted(struct monitor *monitor, unsigned restarts)
+{
+    CLEANUP_MSG_OUT struct msg_out event;
+
+    msg_out_init(&event, 2);
+    msg_put_text(&event, "event", "restarted");
+    msg_put_int(&event, "restarts", restarts);
+    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+        if (client->session == &monitor->container.main)
+            client_send_map(client, REMORA_PACKET_CONTROL, &event);
+    reply_waiters(monitor, WAIT_RUNNING);
+}
+
+void control_tell_end(struct monitor *monitor, const struct session *session, const struct msg_out *record)
+{
+    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+        if (client->session == session)
+            client_send_map(client, REMORA_PACKET_EXIT, record);
+}
+
+void control_tell_removed(struct monitor *monitor, bool last_use)
+{
+    CLEANUP_MSG_OUT struct msg_out event;
+
+    msg_out_init(&event, 2);
+    msg_put_text(&event, "event", "removed");
+    msg_put_bool(&event, "last_use", last_use);
+    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+        if (client->owner)
+            client_send_map(client, REMORA_PACKET_CONTROL, &event);
+    reply_waiters(monitor, WAIT_REMOVED);
+}
+
+bool control_has_owner(const struct monitor *monitor)
+{
+    for (const struct client *client = monitor->clients; client != NULL; client = client->next)
+        if (client->owner)
+            return true;
+    return false;
+}
+
+/* ---- requests ---- */
+
+/* The session a request names: "" is the container's own. NULL: no such. */
+static struct session *find_session(struct monitor *monitor, struct msg *request)
+{
+    const char *id = msg_text(request, &request->root, "session", "");
+    struct exec *exec;
+
+    if (id[0] == 0)
+        return &monitor->container.main;
+    exec = exec_find(monitor, id);
+    return exec != NULL ? &exec->session : NULL;
+}
+
+void control_attach(struct client *client, struct session *session, const msgpack_object *fields)
+{
+    unsigned rows = (unsigned)msg_int(fields, "rows", 0) & 0xffff;
+    unsigned cols = (unsigned)msg_int(fields, "cols", 0) & 0xffff;
+
+    client->wants_out = msg_bool(fields, "stdout", true);
+    client->wants_err = msg_bool(fields, "stderr", true);
+    client->gives_in = msg_bool(fields, "stdin", false);
+    client->block = msg_bool(fields, "block", false);
+    client->owner = msg_bool(fields, "owner", false);
+    session_resize(session, rows, cols);
+    session_attach(session, client);
+}
+
+static void fail(struct client *client, const char *op, const char *text)
+{
+    struct failure failure;
+
+    failure_text(&failure, op, client->monitor->config.id, text);
+    client_reply_failure(client, op, &failure);
+}
+
+static bool has_ended(const struct monitor *monitor)
+{
+    return monitor->container.has_outcome &&
+           (monitor->container.state == CONTAINER_DONE || monitor->container.end_told);
+}
+
+static void handle_attach(struct client *client, struct msg *request)
+{
+    struct session *session = find_session(client->monitor, request);
+    CLEANUP_MSG_OUT struct msg_out reply;
+
+    msg_out_init(&reply, 3);
+    if (session == NULL || (session == &client->monitor->container.main && has_ended(client->monitor))) {
+        fail(client, "attach", "the container is not running");
+        return;
+    }
+    if (client->session != NULL) {
+        fail(client, "attach", "this connection is attached already");
+        return;
+    }
+    msg_put_text(&reply, "op", "attach");
+    msg_put_bool(&reply, "ok", true);
+    msg_put_bool(&reply, "tty", session->tty);
+    client_send_map(client, REMORA_PACKET_CONTROL, &reply);
+    control_attach(client, session, &request->root);
+}
+
+static void handle_wait(struct client *client, struct msg *request)
+{
+    const char *condition = msg_text(request, &request->root, "condition", "exited");
+    enum container_state state = client->monitor->container.state;
+
+    client->wait_op = "wait";
+    if (strcmp(condition, "running") == 0) {
+        if (state == CONTAINER_RUNNING)
+            client_reply_ok(client, "wait");
+        else if (has_ended(client->monitor))
+            fail(client, "wait", "the container has ended");
+        else
+            client->wait = WAIT_RUNNING;
+    } else if (strcmp(condition, "removed") == 0 || strcmp(condition, "exited") == 0) {
+        bool removed = condition[0] == 'r';
+
+        if (removed ? state == CONTAINER_DONE : has_ended(client->monitor))
+            reply_record(client, "wait");
+        else
+            client->wait = removed ? WAIT_REMOVED : WAIT_EXITED;
+    } else {
+        fail(client, "wait", "unknown condition: exited, removed or running");
+    }
+}
+
+static void handle_signal(struct client *client, struct msg *request)
+{
+    struct monitor *monitor = client->monitor;
+    struct session *session = find_session(monitor, request);
+    int64_t number = msg_int(&request->root, "signal", 0);
+    struct failure failure;
+    int r = -ESRCH;
+
+    if (number < 1 || number > 64)
+        r = -EINVAL;
+    else if (session == &monitor->container.main)
+        r = container_signal(&monitor->container, (int)number);
+    else if (session != NULL)
+        r = child_signal(&session->process, (int)number);
+    if (r == 0) {
+        client_reply_ok(client, "signal");
+        return;
+    }
+    failure_errno(&failure, "signal", monitor->config.id, r);
+    client_reply_failure(client, "signal", &failure);
+}
+
+static void handle_stop(struct client *client, struct msg *request)
+{
+    struct monitor *monitor = client->monitor;
+    int64_t number = msg_int(&request->root, "signal", 0);
+    int64_t timeout = msg_int(&request->root, "timeout", monitor->config.stop_timeout);
+
+    if (number < 1 || number > 64)
+        number = monitor->config.stop_signal;
+    if (has_ended(monitor)) {
+        reply_record(client, "stop");
+        return;
+    }
+    client->wait = WAIT_EXITED;
+    client->wait_op = "stop";
+    container_stop(&monitor->container, (int)number, timeout);
+}
+
+static void handle_resize(struct client *client, struct msg *request)
+{
+    struct session *session = find_session(client->monitor, request);
+
+    if (session == NULL) {
+        fail(client, "resize", "no such session");
+        return;
+    }
+    session_resize(session, (unsigned)msg_int(&request->root, "rows", 0) & 0xffff,
+                   (unsigned)msg_int(&request->root, "cols", 0) & 0xffff);
+    client_reply_ok(client, "resize");
+}
+
+static void handle_close_output(struct client *client, struct msg *request)
+{
+    struct session *session = find_session(client->monitor, request);
+
+    client_reply_ok(client, "close_output");
+    if (session != NULL && !session->tty)
+        session_close_output(session);
+}
+
+static void handle_status(struct client *client, struct msg *request)
+{
+    static const char *const names[] = {
+        [CONTAINER_STARTING] = "starting",   [CONTAINER_RUNNING] = "running", [CONTAINER_DELETING] = "exited",
+        [CONTAINER_BACKOFF] = "restarting", [CONTAINER_DONE] = "exited",
+    };
+    const struct container *container = &client->monitor->container;
+    CLEANUP_MSG_OUT struct msg_out reply, state;
+
+    (void)request;
+    ending_put_state(container, container->paused ? "paused" : names[container->state], &state);
+    msg_out_init(&reply, 4);
+    msg_put_text(&reply, "op", "status");
+    msg_put_bool(&reply, "ok", true);
+    msg_put_key(&reply, "state");
+    msgpack_sbuffer_write(&reply.buffer, state.buffer.data, state.buffer.size);
+    exec_put_list(client->monitor, &reply);
+    client_send_map(client, REMORA_PACKET_CONTROL, &reply);
+}
+
+static void handle_pause(struct client *client, struct msg *request)
+{
+    (void)request;
+    container_pause(&client->monitor->container, client, true);
+}
+
+static void handle_unpause(struct client *client, struct msg *request)
+{
+    (void)request;
+    container_pause(&client->monitor->container, client, false);
+}
+
+static void handle_control(struct client *client, struct msg *request, int *fds, size_t n_fds)
+{
+    static const struct {
+        const char *op;
+        void (*handle)(struct client *client, struct msg *request);
+    } operations[] = {
+        {"attach", handle_attach},   {"wait", handle_wait},
+        {"signal", handle_signal},   {"stop", handle_stop},
+        {"pause", handle_pause},     {"unpause", handle_unpause},
+        {"resize", handle_resize},   {"close_output", handle_close_output},
+        {"status", handle_status},
+    };
+    const char *op = msg_text(request, &request->root, "op", "");
+
+    if (strcmp(op, "exec") == 0) {
+        exec_request(client->monitor, client, request, fds, n_fds);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
+        if (strcmp(op, operations[i].op) == 0) {
+            operations[i].handle(client, request);
+            return;
+        }
+    }
+    fail(client, op, "no such request: this monitor may be older than the command");
+}
+
+static void handle_resize_packet(struct client *client, const char *payload, size_t size)
+{
+    CLEANUP(msgpack_unpacked_destroy) msgpack_unpacked result;
+    const msgpack_object_array *pair;
+
+    msgpack_unpacked_init(&result);
+    if (client->session == NULL || msgpack_unpack_next(&result, payload, size, NULL) != MSGPACK_UNPACK_SUCCESS ||
+        result.data.type != MSGPACK_OBJECT_ARRAY)
+        return;
+    pair = &result.data.via.array;
+    if (pair->size == 2 && pair->ptr[0].type == MSGPACK_OBJECT_POSITIVE_INTEGER &&
+        pair->ptr[1].type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+        session_resize(client->session, (unsigned)pair->ptr[0].via.u64 & 0xffff,
+                       (unsigned)pair->ptr[1].via.u64 & 0xffff);
+}
+
+bool control_packet(struct client *client, char *packet, size_t size, int *fds, size_t n_fds)
+{
+    CLEANUP_MSG struct msg request = {0};
+    bool valid = size > 0;
+
+    if (valid && packet[0] == REMORA_PACKET_STDIN) {
+        if (client->gives_in && client->session != NULL) {
+            if (size > 1)
+                session_input(client->session, packet + 1, size - 1);
+            else
+                session_input_end(client->session);
+        }
+    } else if (valid && packet[0] == REMORA_PACKET_RESIZE) {
+        handle_resize_packet(client, packet + 1, size - 1);
+    } else if (valid && packet[0] == REMORA_PACKET_CONTROL && msg_parse(&request, packet + 1, size - 1) == 0) {
+        handle_control(client, &request, fds, n_fds);
+    } else {
+        valid = false;
+    }
+    for (size_t i = 0; i < n_fds; i++)
+        fd_close(&fds[i]);
+    if (!valid)
+        client_free(client);
+    return valid;
+}

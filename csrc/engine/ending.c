@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/ending.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/control.h"
+#include "engine/monitor.h"
+#include "remora.h"
+#include "util/fd.h"
+
+#define LATE_WAITER_SECONDS 600
+#define RECORD_KEYS 23
+
+static int64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+int64_t wall_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}
+
+int64_t monotonic_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+/* ---- the record ---- */
+
+void outcome_from_end(struct outcome *outcome, const struct child_end *end)
+{
+    const struct rusage *usage = &end->usage;
+
+    outcome->known = end->known;
+    if (!end->known) {
+        /* Nobody can tell any more; 255 is for callers that must have a number, `known` is the truth. */
+        outcome->code = 255;
+        outcome->why = "unknown";
+        return;
+    }
+    if (WIFSIGNALED(end->status)) {
+        outcome->signal = WTERMSIG(end->status);
+        outcome->core = WCOREDUMP(end->status);
+        outcome->code = 128 + outcome->signal;
+        outcome->why = "signaled";
+    } else {
+        outcome->code = WEXITSTATUS(end->status);
+        outcome->why = "exited";
+    }
+    outcome->cpu_ns = (uint64_t)((usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * SECOND_NS +
+                                 (usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) * 1000LL);
+    outcome->peak_bytes = (uint64_t)usage->ru_maxrss * 1024;
+}
+
+void outcome_put(const struct outcome *outcome, const struct monitor *monitor, const char *session, struct msg_out *out)
+{
+    msg_out_init(out, RECORD_KEYS);
+    msg_put_int(out, "version", 1);
+    msg_put_text(out, "id", monitor->config.id);
+    msg_put_text(out, "name", monitor->config.name);
+    msg_put_text(out, "session", session);
+    msg_put_bool(out, "known", outcome->known);
+    msg_put_int(out, "code", outcome->code);
+    msg_put_int(out, "signal", outcome->signal);
+    msg_put_bool(out, "core", outcome->core);
+    msg_put_bool(out, "oom", outcome->oom);
+    msg_put_text(out, "why", outcome->why != NULL ? outcome->why : "unknown");
+    msg_put_text(out, "error", outcome->error);
+    msg_put_int(out, "status", outcome->status);
+    msg_put_int(out, "started_ns", outcome->started_ns);
+    msg_put_int(out, "finished_ns", outcome->finished_ns);
+    msg_put_int(out, "started_mono_ns", outcome->started_mono_ns);
+    msg_put_int(out, "finished_mono_ns", outcome->finished_mono_ns);
+    msg_put_int(out, "cpu_ns", (int64_t)outcome->cpu_ns);
+    msg_put_int(out, "peak_bytes", (int64_t)outcome->peak_bytes);
+    msg_put_int(out, "restarts", monitor->container.restarts);
+    msg_put_int(out, "stdout_bytes", (int64_t)outcome->stdout_bytes);
+    msg_put_int(out, "stderr_bytes", (int64_t)outcome->stderr_bytes);
+    msg_put_int(out, "log_bytes", (int64_t)monitor->log.written);
+    msg_put_int(out, "log_dropped", (int64_t)monitor->log.dropped);
+}
+
+void ending_record(struct container *container)
+{
+    CLEANUP_MSG_OUT struct msg_out record;
+
+    outcome_put(&container->outcome, container->monitor, "", &record);
+    /* A container that goes with its end has no use for a record that outlives a power cut. */
+    record_write(&container->record, record.buffer.data, record.buffer.size,
+                 container->monitor->config.remove == NULL || container->monitor->config.remove->size == 0);
+}
+
+/* ---- the state file ---- */
+
+static void boot_id(char *out, size_t capacity)
+{
+    CLEANUP_FD int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, out, capacity - 1) : 0;
+
+    out[n > 0 ? n : 0] = 0;
+    out[strcspn(out, "\n")] = 0;
+}
+
+void ending_put_state(const struct container *container, const char *status, struct msg_out *out)
+{
+    const struct monitor *monitor = container->monitor;
+    bool runs = container->state == CONTAINER_RUNNING;
+    char boot[64];
+
+    boot_id(boot, sizeof(boot));
+    msg_out_init(out, 13);
+    msg_put_int(out, "version", 1);
+    msg_put_text(out, "id", monitor->config.id);
+    msg_put_text(out, "name", monitor->config.name);
+    msg_put_text(out, "status", status);
+    msg_put_int(out, "pid", runs ? container->main.process.pid : 0);
+    msg_put_int(out, "pid_start", runs ? remora_process_start(container->main.process.pid) : 0);
+    msg_put_int(out, "monitor_pid", getpid());
+    msg_put_int(out, "started_ns", container->outcome.started_ns);
+    msg_put_int(out, "started_mono_ns", container->outcome.started_mono_ns);
+    msg_put_int(out, "restarts", container->restarts);
+    msg_put_bool(out, "tty", monitor->config.tty);
+    msg_put_text(out, "boot_id", boot);
+    msg_put_int(out, "exit_code", container->has_outcome && !runs ? container->outcome.code : 0);
+}
+
+void ending_write_state(struct container *container, const char *status)
+{
+    int dir_fd = container->monitor->run_dir_fd;
+    CLEANUP_MSG_OUT struct msg_out state;
+    CLEANUP_FD int fd = openat(dir_fd, "state.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    ending_put_state(container, status, &state);
+    /* On a full run folder the old state stays; the lock and the exit record still tell the truth. */
+    if (fd < 0 || fd_write_all(fd, state.buffer.data, state.buffer.size) < 0 ||
+        renameat(dir_fd, "state.new", dir_fd, "state") < 0)
+        unlinkat(dir_fd, "state.new", 0);
+}
+
+/* ---- removal ---- */
+
+/* Forget records that no late waiter will ask for any more. */
+static void prune_ended(int dir_fd)
+{
+    DIR *dir = fdopendir(fcntl(dir_fd, F_DUPFD_CLOEXEC, 3));
+    time_t now = time(NULL);
+    struct dirent *entry;
+    struct stat status;
+
+    if (dir == NULL)
+        return;
+    while ((entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.' && fstatat(dir_fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            now - status.st_mtime > LATE_WAITER_SECONDS)
+            unlinkat(dir_fd, entry->d_name, 0);
+    closedir(dir);
+}
+
+static void keep_for_late_waiters(struct container *container)
+{
+    struct monitor *monitor = container->monitor;
+    CLEANUP_MSG_OUT struct msg_out record;
+    CLEANUP_FD int dir_fd = -1, fd = -1;
+
+    mkdirat(monitor->run_dir_fd, "../ended", 0700);
+    dir_fd = openat(monitor->run_dir_fd, "../ended", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (dir_fd < 0)
+        return;
+    prune_ended(dir_fd);
+    outcome_put(&container->outcome, monitor, "", &record);
+    fd = openat(dir_fd, monitor->config.id, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && fd_write_all(fd, record.buffer.data, record.buffer.size) < 0)
+        unlinkat(dir_fd, monitor->config.id, 0);
+}
+
+/* The folder is gone only if no other container uses the image: then its guard has to go, too. */
+static void last_use(struct container *container, const char *const *words, size_t n)
+{
+    static const int no_stdio[3] = {-1, -1, -1};
+
+    if (n < 2 || rmdir(words[0]) < 0)
+        return;
+    container->last_use = true;
+    if (!control_has_owner(container->monitor))
+        runtime_fork(container->monitor, words + 1, no_stdio, NULL, 0, false);
+}
+
+static void remove_step(struct container *container, const msgpack_object *step)
+{
+    struct msg *msg = &container->monitor->config.msg;
+    const char *words[16];
+    size_t n = 0;
+
+    if (step->type != MSGPACK_OBJECT_ARRAY || step->via.array.size < 2 ||
+        step->via.array.size >= sizeof(words) / sizeof(words[0]))
+        return;
+    for (uint32_t i = 0; i < step->via.array.size; i++) {
+        words[n] = msg_element(msg, &step->via.array.ptr[i]);
+        if (words[n++] == NULL)
+            return;
+    }
+    words[n] = NULL;
+    if (strcmp(words[0], "unlink") == 0)
+        unlink(words[1]);
+    else if (strcmp(words[0], "tree") == 0)
+        remora_remove_tree(words[1]);
+    else if (strcmp(words[0], "last_use") == 0)
+        last_use(container, words + 1, n - 1);
+}
+
+void ending_remove(struct container *container)
+{
+    const msgpack_object_array *steps = container->monitor->config.remove;
+
+    if (container->failure.phase == NULL)
+        keep_for_late_waiters(container);
+    /* The log and the record are open files below what is removed now. */
+    record_deinit(&container->record);
+    log_deinit(&container->monitor->log);
+    for (uint32_t i = 0; i < steps->size; i++)
+        remove_step(container, &steps->ptr[i]);
+    container->gone = true;
+}
+
+void ending_leave(struct monitor *monitor)
+{
+    static const char *const names[] = {"ctl", "state", "state.new", "pid", "console", "lock"};
+
+    source_remove(&monitor->listener);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unlinkat(monitor->run_dir_fd, names[i], 0);
+    rmdir(monitor->config.run_dir);
+    fd_close(&monitor->run_dir_fd);
+    fd_close(&monitor->lock_fd);
+}

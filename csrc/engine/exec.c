@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/client.h"
+#include "engine/control.h"
+#include "engine/ending.h"
+#include "engine/monitor.h"
+#include "util/fd.h"
+
+struct exec *exec_find(struct monitor *monitor, const char *id)
+{
+    for (struct exec *exec = monitor->execs; exec != NULL; exec = exec->next)
+        if (strcmp(exec->id, id) == 0)
+            return exec;
+    return NULL;
+}
+
+static void console_name(const struct exec *exec, char *name, size_t capacity)
+{
+    snprintf(name, capacity, "console-%u", exec->number);
+}
+
+static void close_console(struct exec *exec)
+{
+    char name[32];
+
+    if (exec->console < 0)
+        return;
+    fd_close(&exec->console);
+    console_name(exec, name, sizeof(name));
+    unlinkat(exec->session.monitor->run_dir_fd, name, 0);
+}
+
+static void exec_free(struct exec *exec)
+{
+    struct monitor *monitor = exec->session.monitor;
+
+    for (struct exec **at = &monitor->execs; *at != NULL; at = &(*at)->next) {
+        if (*at == exec) {
+            *at = exec->next;
+            break;
+        }
+    }
+    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+        if (client->session == &exec->session)
+            session_detach(&exec->session, client);
+    session_stop(&exec->session);
+    stdio_deinit(&exec->stdio);
+    close_console(exec);
+    if (exec->pid_path != NULL)
+        unlink(exec->pid_path);
+    free(exec->pid_path);
+    free(exec);
+    monitor_check_done(monitor);
+}
+
+static void remember(struct exec *exec)
+{
+    struct exec_results *results = &exec->session.monitor->exec_results;
+    struct exec_result *result = &results->last[results->n++ % EXEC_RESULTS];
+
+    memcpy(result->id, exec->id, sizeof(result->id));
+    result->code = exec->outcome.code;
+    result->known = exec->outcome.known;
+}
+
+static void exec_ended(struct session *session)
+{
+    struct exec *exec = container_of(session, struct exec, session);
+    CLEANUP_MSG_OUT struct msg_out record;
+
+    exec->outcome.finished_ns = wall_ns();
+    exec->outcome.finished_mono_ns = monotonic_ns();
+    outcome_from_end(&exec->outcome, &session->end);
+    exec->outcome.stdout_bytes = session->out.bytes;
+    exec->outcome.stderr_bytes = session->err.bytes;
+    remember(exec);
+    outcome_put(&exec->outcome, session->monitor, exec->id, &record);
+    control_tell_end(session->monitor, session, &record);
+    exec_free(exec);
+}
+
+static void reply_failure(struct exec *exec, const struct failure *failure)
+{
+    if (exec->requester != NULL)
+        client_reply_failure(exec->requester, "exec", failure);
+}
+
+static void reply_started(struct exec *exec, pid_t pid)
+{
+    CLEANUP_MSG_OUT struct msg_out reply;
+
+    if (exec->requester == NULL)
+        return;
+    msg_out_init(&reply, 3);
+    msg_put_text(&reply, "op", "exec");
+    msg_put_bool(&reply, "ok", true);
+    msg_put_int(&reply, "pid", pid);
+    client_send_map(exec->requester, 0, &reply);
+    exec->requester = NULL;
+}
+
+/* Its client may have gone away while the runtime was at work. */
+static bool is_attached(const struct exec *exec)
+{
+    for (const struct client *client = exec->session.monitor->clients; client != NULL; client = client->next)
+        if (client->session == &exec->session)
+            return true;
+    return false;
+}
+
+static int read_pid_file(const char *path)
+{
+    char text[16];
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd >= 0 ? fd_read_all(fd, text, sizeof(text) - 1) : -errno;
+
+    if (n < 0)
+        return (int)n;
+    text[n] = 0;
+    return atoi(text) > 1 ? atoi(text) : -EBADMSG;
+}
+
+static int adopt(struct exec *exec, struct failure *failure)
+{
+    pid_t pid = read_pid_file(exec->pid_path);
+    int r;
+
+    if (pid < 0)
+        return failure_errno(failure, "read pid file", exec->pid_path, pid);
+    if (exec->session.tty) {
+        int master = console_receive(exec->console);
+
+        r = master < 0 ? master : stdio_pty(&exec->stdio, master, exec->rows, exec->cols);
+        if (r < 0)
+            return failure_errno(failure, "receive terminal", exec->id, r);
+    }
+    exec->outcome.started_ns = wall_ns();
+    exec->outcome.started_mono_ns = monotonic_ns();
+    /* Answer first: the process's output must not overtake the reply. */
+    reply_started(exec, pid);
+    /* It was told to run: if it can't be watched, what is told next is an end that nobody knows the code of. */
+    exec->unwatched = session_start(&exec->session, &exec->stdio, pid) < 0;
+    if (!exec->detached && !is_attached(exec))
+        session_input_end(&exec->session);
+    return 0;
+}
+
+static void exec_done(struct runtime_call *call, const struct failure *failure)
+{
+    struct exec *exec = container_of(call, struct exec, call);
+    struct failure own;
+
+    if (failure == NULL && adopt(exec, &own) < 0)
+        failure = &own;
+    close_console(exec);
+    if (failure != NULL) {
+        reply_failure(exec, failure);
+        exec_free(exec);
+        return;
+    }
+    unlink(exec->pid_path);
+    exec->running = true;
+    if (exec->unwatched)
+        exec_ended(&exec->session);
+}
+
+static int start(struct exec *exec, const msgpack_object *fields, int *fds, size_t n_fds, struct failure *failure)
+{
+    struct monitor *monitor = exec->session.monitor;
+    struct runtime_call *call = &exec->call;
+    char console[32];
+    int r;
+
+    if (asprintf(&exec->pid_path, "%s/exec-%u.pid", monitor->config.run_dir, exec->number) < 0)
+        return failure_errno(failure, "exec", exec->id, -ENOMEM);
+    runtime_prepare(call, "exec", exec_done);
+    runtime_argument(call, "exec");
+    runtime_argument(call, "--detach");
+    runtime_argument(call, "--pid-file");
+    runtime_argument(call, exec->pid_path);
+    /* The process object comes after the preserved descriptors; the runtime opens it before it starts anything. */
+    for (size_t i = 1; i < n_fds; i++)
+        call->kept[call->n_kept++] = fds[i];
+    call->kept[call->n_kept++] = fds[0];
+    snprintf(exec->process_path, sizeof(exec->process_path), "/proc/self/fd/%zu", 2 + n_fds);
+    runtime_argument(call, "--process");
+    runtime_argument(call, exec->process_path);
+    if (n_fds > 1) {
+        snprintf(exec->kept_text, sizeof(exec->kept_text), "%zu", n_fds - 1);
+        runtime_argument(call, "--preserve-fds");
+        runtime_argument(call, exec->kept_text);
+    }
+    if (exec->session.tty) {
+        console_name(exec, console, sizeof(console));
+        exec->console =
+            console_listen(monitor->run_dir_fd, console, exec->console_path, sizeof(exec->console_path));
+        if (exec->console < 0)
+            return failure_errno(failure, "make console socket", exec->id, exec->console);
+        runtime_argument(call, "--console-socket");
+        runtime_argument(call, exec->console_path);
+    } else {
+        r = stdio_pipes(&exec->stdio, msg_bool(fields, "stdin", false), (uid_t)msg_int(fields, "uid", 0),
+                        (gid_t)msg_int(fields, "gid", 0));
+        if (r < 0)
+            return failure_errno(failure, "make stdio pipes", exec->id, r);
+        memcpy(call->stdio, exec->stdio.theirs, sizeof(call->stdio));
+        call->error_fd = exec->stdio.err;
+    }
+    runtime_argument(call, monitor->config.id);
+    r = runtime_start(monitor, call);
+    stdio_close_theirs(&exec->stdio);
+    return r < 0 ? failure_errno(failure, "execute runtime", monitor->config.runtime[0], r) : 0;
+}
+
+static bool is_exec_id(const char *id)
+{
+    size_t length = strlen(id);
+
+    return length > 0 && length <= EXEC_ID_MAX && strspn(id, "0123456789abcdef") == length;
+}
+
+static struct exec *exec_new(struct monitor *monitor, struct client *client, const char *id, const msgpack_object *fields)
+{
+    struct exec *exec = calloc(1, sizeof(*exec));
+
+    if (exec == NULL)
+        return NULL;
+    session_init(&exec->session, monitor, msg_bool(fields, "tty", false), exec_ended);
+    exec->session.stdin_once = true;
+    stdio_init(&exec->stdio);
+    exec->requester = client;
+    exec->console = -1;
+    exec->number = monitor->n_calls;
+    exec->detached = msg_bool(fields, "detach", false);
+    exec->rows = (unsigned)msg_int(fields, "rows", 0) & 0xffff;
+    exec->cols = (unsigned)msg_int(fields, "cols", 0) & 0xffff;
+    snprintf(exec->id, sizeof(exec->id), "%s", id);
+    exec->next = monitor->execs;
+    monitor->execs = exec;
+    return exec;
+}
+
+void exec_request(struct monitor *monitor, struct client *client, struct msg *request, int *fds, size_t n_fds)
+{
+    const msgpack_object *fields = &request->root;
+    const char *id = msg_text(request, fields, "session", "");
+    struct failure failure = {0};
+    struct exec *exec = NULL;
+
+    if (monitor->container.state != CONTAINER_RUNNING)
+        failure_text(&failure, "exec", monitor->config.id, "the container is not running");
+    else if (monitor->container.paused)
+        failure_text(&failure, "exec", monitor->config.id, "the container is paused: unpause it first");
+    else if (n_fds < 1 || !is_exec_id(id) || exec_find(monitor, id) != NULL)
+        failure_errno(&failure, "exec", id, -EINVAL);
+    else if ((exec = exec_new(monitor, client, id, fields)) == NULL)
+        failure_errno(&failure, "exec", id, -ENOMEM);
+    if (failure.phase != NULL) {
+        client_reply_failure(client, "exec", &failure);
+    } else {
+        if (!exec->detached)
+            control_attach(client, &exec->session, fields);
+        if (start(exec, fields, fds, n_fds, &failure) < 0) {
+            reply_failure(exec, &failure);
+            exec_free(exec);
+        }
+    }
+    for (size_t i = 0; i < n_fds; i++)
+        fd_close(&fds[i]);
+}
+
+void exec_forget_client(struct monitor *monitor, struct client *client)
+{
+    for (struct exec *exec = monitor->execs; exec != NULL; exec = exec->next)
+        if (exec->requester == client)
+            exec->requester = NULL;
+}
+
+void exec_put_list(const struct monitor *monitor, struct msg_out *out)
+{
+    const struct exec_results *results = &monitor->exec_results;
+    unsigned n_results = results->n < EXEC_RESULTS ? results->n : EXEC_RESULTS;
+    size_t n = 0;
+
+    for (const struct exec *exec = monitor->execs; exec != NULL; exec = exec->next)
+        n++;
+    msg_put_key(out, "execs");
+    msgpack_pack_array(&out->packer, n + n_results);
+    for (const struct exec *exec = monitor->execs; exec != NULL; exec = exec->next) {
+        msgpack_pack_map(&out->packer, 3);
+        msg_put_text(out, "session", exec->id);
+        msg_put_bool(out, "running", true);
+        msg_put_int(out, "pid", exec->running ? exec->session.process.pid : 0);
+    }
+    for (unsigned i = results->n - n_results; i != results->n; i++) {
+        const struct exec_result *result = &results->last[i % EXEC_RESULTS];
+
+        msgpack_pack_map(&out->packer, 4);
+        msg_put_text(out, "session", result->id);
+        msg_put_bool(out, "running", false);
+        msg_put_bool(out, "known", result->known);
+        msg_put_int(out, "code", result->code);
+    }
+}
+
+void exec_free_all(struct monitor *monitor)
+{
+    while (monitor->execs != NULL)
+        exec_free(monitor->execs);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The event loop: one epoll set, sources embedded in their owners.
+ *
+ * A source owns its descriptor from source_add to source_remove, which closes it. A source may be removed, also
+ * by another source's callback, at any moment of a round: an event that was already fetched for it is dropped.
+ * Timers are timerfds, armed only while something is due, so that an idle loop makes no system call at all.
+ */
+#ifndef REMORA_ENGINE_LOOP_H
+#define REMORA_ENGINE_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#define LOOP_ROUND 32 /* events fetched at once */
+
+struct loop {
+    int epoll_fd; /* owned */
+    bool quit;
+    int n_fetched;
+    struct epoll_event fetched[LOOP_ROUND]; /* of the round that is being handled */
+};
+
+struct source;
+typedef void (*source_ready_fn)(struct source *source, uint32_t events);
+
+struct source {
+    struct loop *loop; /* NULL when not in a loop */
+    int fd; /* owned; -1 when not in a loop */
+    uint32_t events; /* what it waits for; 0: out of the epoll set for now */
+    source_ready_fn ready;
+};
+
+int loop_init(struct loop *loop);
+void loop_deinit(struct loop *loop);
+/* Handle events until loop->quit. 0 or -errno. */
+int loop_run(struct loop *loop);
+
+/* Takes fd, on failure too. 0 or -errno. */
+int source_add(struct loop *loop, struct source *source, int fd, uint32_t events, source_ready_fn ready);
+/* Wait for other events. With 0 the source leaves the epoll set (a hang-up can't be masked otherwise). 0 or -errno. */
+int source_await(struct source *source, uint32_t events);
+/* Leave the loop and close; safe on a source that is not in a loop. */
+void source_remove(struct source *source);
+
+struct timer {
+    struct source source;
+    void (*due)(struct timer *timer);
+};
+
+int timer_init(struct loop *loop, struct timer *timer, void (*due)(struct timer *timer));
+/* Due once, after so many nanoseconds (at least 1). Replaces what was set. */
+void timer_set(struct timer *timer, int64_t after_ns);
+void timer_clear(struct timer *timer);
+bool timer_is_set(const struct timer *timer);
+void timer_deinit(struct timer *timer);
+
+#define SECOND_NS 1000000000LL
+#define MILLISECOND_NS 1000000LL
+
+#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+#endif

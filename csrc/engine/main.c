@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * remora-monitor: holds on to one container. Started by the frontend with its configuration on a descriptor
+ * (docs/architecture.md); it is not meant to be called by hand.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/monitor.h"
+#include "engine/start.h"
+#include "remora.h"
+
+static int usage(void)
+{
+    fprintf(stderr,
+            "remora-monitor %s: holds on to one container; `remora run` starts it.\n"
+            "It takes its configuration on descriptor 3, which is not there.\n",
+            remora_version());
+    return 125;
+}
+
+int main(int argc, char **argv)
+{
+    struct monitor monitor;
+    int r;
+
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("remora-monitor version %s\n", remora_version());
+        return 0;
+    }
+    if (fcntl(FD_CONFIG, F_GETFD) < 0 || fcntl(FD_SPAWNER, F_GETFD) < 0)
+        return usage();
+    r = start_daemon();
+    if (r != 0)
+        return r < 0 ? 125 : 0;
+    if (start_monitor(&monitor) == 0)
+        loop_run(&monitor.loop);
+    start_deinit(&monitor);
+    return 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls of the OCI runtime (runc, crun): each is a child process that writes its errors to a log file of its own.
+ *
+ * A call dies with the monitor (PR_SET_PDEATHSIG). While calls are under way, strangers are not reaped (child.h).
+ */
+#ifndef REMORA_ENGINE_RUNTIME_H
+#define REMORA_ENGINE_RUNTIME_H
+
+#include <stddef.h>
+
+#include "engine/child.h"
+#include "engine/failure.h"
+
+struct monitor;
+struct runtime_call;
+
+typedef void (*runtime_done_fn)(struct runtime_call *call, const struct failure *failure);
+
+#define RUNTIME_ARGS_MAX 16
+#define RUNTIME_KEPT_MAX 72 /* preserved ones of an exec packet, and its process object */
+
+struct runtime_call {
+    struct monitor *monitor; /* NULL: no call under way */
+    struct child child;
+    const char *phase; /* static words for messages: "start container" */
+    const char *args[RUNTIME_ARGS_MAX]; /* after the global options; NULL-terminated */
+    size_t n_args;
+    int stdio[3]; /* borrowed for the child, -1 = /dev/null */
+    int kept[RUNTIME_KEPT_MAX]; /* borrowed: descriptors that the child gets as 3, 4, … */
+    size_t n_kept;
+    int error_fd; /* borrowed, -1: a non-blocking descriptor with what it wrote to stderr, read when it failed */
+    char *log_path; /* owned while the call is under way */
+    runtime_done_fn done; /* failure is NULL when all went well */
+};
+
+/* Begin to fill in a call (phase: static text). */
+void runtime_prepare(struct runtime_call *call, const char *phase, runtime_done_fn done);
+void runtime_argument(struct runtime_call *call, const char *argument);
+/* Start it. 0 or -errno; `done` is called from the loop later. */
+int runtime_start(struct monitor *monitor, struct runtime_call *call);
+
+/* Fork and execute any program with the monitor's clean state; its pid or -errno. kept become 3, 4, … */
+pid_t runtime_fork(const struct monitor *monitor, const char *const *argv, const int stdio[3], const int *kept,
+                   size_t n_kept, bool die_with_monitor);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A session: one process in the container (its init, or the command of an exec), its streams, and who is attached.
+ *
+ * A session has ended when its process is gone *and* its output is at its end (or the bound for that is over); `ended`
+ * is then called, once for each start. Sessions own their descriptors and their process; clients are only linked.
+ */
+#ifndef REMORA_ENGINE_SESSION_H
+#define REMORA_ENGINE_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/child.h"
+#include "engine/loop.h"
+#include "engine/stdio.h"
+#include "log/log.h"
+
+/* After the process is gone, what a grandchild still holds open is read for this long at the most. */
+#define DRAIN_BOUND_NS (200 * MILLISECOND_NS)
+
+struct client;
+struct monitor;
+struct session;
+
+struct stream {
+    struct session *session;
+    struct source source; /* in no loop: ended or never there */
+    enum log_stream kind;
+    uint64_t bytes; /* read since the container's first start */
+};
+
+struct session {
+    struct monitor *monitor;
+    bool tty;
+    bool stdin_once; /* the loss of the owning client ends the input */
+    struct stream out, err;
+    struct source in; /* in no loop: there is no stdin, or not any more */
+    char *pending; /* owned: input that the process didn't take yet */
+    size_t pending_at, pending_size;
+    bool input_ended; /* close stdin once `pending` is written */
+    bool waiting; /* not started yet: input has to wait */
+    unsigned blockers; /* clients whose queues stop our reading */
+    bool draining; /* the process is gone: back-pressure doesn't count any more */
+    struct timer drain_bound;
+    struct log *log; /* borrowed, NULL = not logged */
+    struct child process;
+    bool process_ended, ended_told;
+    struct child_end end; /* once process_ended */
+    void (*ended)(struct session *session);
+};
+
+void session_init(struct session *session, struct monitor *monitor, bool tty, void (*ended)(struct session *session));
+/* Take the monitor's ends and the process and begin to read. 0 or -errno (-ESRCH); the session ends either way. */
+int session_start(struct session *session, struct stdio *stdio, pid_t pid);
+/* Close all; the session can be started again (clients stay attached). */
+void session_stop(struct session *session);
+
+/* Input for the process. Never blocks: what it doesn't take waits, and session_stdin_full tells the senders to wait. */
+void session_input(struct session *session, const char *bytes, size_t size);
+void session_input_end(struct session *session);
+bool session_stdin_full(const struct session *session);
+void session_resize(struct session *session, unsigned rows, unsigned cols);
+/* The reader of the output is gone for good: break the pipes, as a shell pipeline would. */
+void session_close_output(struct session *session);
+
+void session_attach(struct session *session, struct client *client);
+/* Unlink; a lost owner may end the input. */
+void session_detach(struct session *session, struct client *client);
+/* A client's queue has something in it, or is empty again. */
+void session_block(struct session *session);
+void session_unblock(struct session *session);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "engine/control.h"
+#include "engine/monitor.h"
+#include "remora.h"
+#include "util/fd.h"
+
+#define CONFIG_MAX (16 * 1024 * 1024)
+#define IDLE_AFTER_NS SECOND_NS
+#define SCRATCH_OFFSET 63 /* the type byte stands right before a multiple of 64 */
+#define SCRATCH_SIZE (SCRATCH_OFFSET + 1 + REMORA_PAYLOAD_MAX)
+
+int start_daemon(void)
+{
+    sigset_t all;
+    pid_t pid;
+
+    /* Nothing may end a monitor but the end of its container, also not before it is ready to pass signals on. */
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (setsid() < 0 && errno != EPERM)
+        return -errno;
+    pid = fork();
+    if (pid < 0)
+        return -errno;
+    if (pid > 0)
+        return 1;
+    umask(022);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    return 0;
+}
+
+/* ---- memory that is only there while there is traffic ---- */
+
+static void idle_due(struct timer *timer)
+{
+    struct monitor *monitor = container_of(timer, struct monitor, idle);
+
+    if (monitor->scratch_used) {
+        monitor->scratch_used = false;
+        timer_set(timer, IDLE_AFTER_NS);
+        return;
+    }
+    munmap(monitor->scratch, SCRATCH_SIZE);
+    monitor->scratch = NULL;
+    log_idle(&monitor->log);
+}
+
+char *monitor_scratch(struct monitor *monitor)
+{
+    monitor->scratch_used = true;
+    if (monitor->scratch == NULL) {
+        void *mapped = mmap(NULL, SCRATCH_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (mapped == MAP_FAILED)
+            return NULL;
+        monitor->scratch = mapped;
+        timer_set(&monitor->idle, IDLE_AFTER_NS);
+    }
+    return monitor->scratch + SCRATCH_OFFSET;
+}
+
+void monitor_check_done(struct monitor *monitor)
+{
+    if (monitor->container.state == CONTAINER_DONE && monitor->clients == NULL && monitor->execs == NULL)
+        monitor->loop.quit = true;
+}
+
+/* ---- signals ---- */
+
+static void signals_ready(struct source *source, uint32_t events)
+{
+    struct monitor *monitor = container_of(source, struct monitor, signals);
+    struct signalfd_siginfo info;
+
+    (void)events;
+    if (read(source->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return;
+    if (info.ssi_signo == SIGCHLD) {
+        children_reap(&monitor->children);
+        return;
+    }
+    /* Whoever ends the monitor means the container: a service manager, the end of a session. */
+    monitor->container.stop_requested = true;
+    container_signal(&monitor->container, (int)info.ssi_signo);
+}
+
+static int watch_signals(struct monitor *monitor)
+{
+    sigset_t mask;
+    int fd;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGCHLD);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    sigaddset(&mask, SIGQUIT);
+    fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : source_add(&monitor->loop, &monitor->signals, fd, EPOLLIN, signals_ready);
+}
+
+/* ---- what was handed over ---- */
+
+static int read_config(struct config *config, struct failure *failure)
+{
+    CLEANUP_FD int fd = FD_CONFIG;
+    struct stat status;
+    const char *what = "size";
+    char *bytes;
+    int r;
+
+    if (fstat(fd, &status) < 0)
+        return failure_errno(failure, "read configuration", "descriptor 3", -errno);
+    if (status.st_size > CONFIG_MAX)
+        return failure_errno(failure, "read configuration", what, -EFBIG);
+    bytes = malloc((size_t)status.st_size + 1);
+    if (bytes == NULL)
+        return failure_errno(failure, "read configuration", what, -ENOMEM);
+    r = pread(fd, bytes, (size_t)status.st_size, 0) == status.st_size ? 0 : -EIO;
+    r = r == 0 ? config_init(config, bytes, (size_t)status.st_size, &what) : (free(bytes), r);
+    return r < 0 ? failure_errno(failure, "read configuration", what, r) : 0;
+}
+
+/*
+ * A mount namespace of our own with the root file system in it: what is mounted here is seen by nobody else
+ * and is gone with the last process of the container, whatever happens to the monitor.
+ */
+static int take_rootfs(const struct config *config, struct failure *failure)
+{
+    CLEANUP_FD int fd = FD_ROOTFS;
+
+    if (unshare(CLONE_NEWNS) < 0)
+        return failure_errno(failure, "make a mount namespace", config->id, -errno);
+    /* Mounts of the host go on arriving, none of ours goes out. */
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+        return failure_errno(failure, "make the mount namespace private", "/", -errno);
+    if (config->rootfs[0] == 0)
+        return 0;
+    if (mkdir(config->rootfs, 0700) < 0 && errno != EEXIST)
+        return failure_errno(failure, "make the mount point", config->rootfs, -errno);
+    if (syscall(SYS_move_mount, fd, "", AT_FDCWD, config->rootfs, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return failure_errno(failure, "mount the root file system", config->rootfs, -errno);
+    return 0;
+}
+
+static int set_up(struct monitor *monitor, struct failure *failure)
+{
+    struct config *config = &monitor->config;
+    int r;
+
+    monitor->run_dir_fd = open(config->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (monitor->run_dir_fd < 0)
+        return failure_errno(failure, "open run folder", config->run_dir, -errno);
+    if (chdir("/") < 0)
+        return failure_errno(failure, "change folder", "/", -errno);
+    r = watch_signals(monitor);
+    if (r < 0)
+        return failure_errno(failure, "watch signals", config->id, r);
+    r = timer_init(&monitor->loop, &monitor->idle, idle_due);
+    if (r < 0)
+        return failure_errno(failure, "make timers", config->id, r);
+    r = control_listen(monitor);
+    if (r < 0)
+        return failure_errno(failure, "listen", config->run_dir, r);
+    return take_rootfs(config, failure);
+}
+
+static int keep_descriptors(const struct config *config)
+{
+    unsigned first_foreign = FD_PRESERVED + config->n_preserved;
+
+    /* Nothing we were not told about stays open, and nothing goes on to a program by accident. */
+    syscall(SYS_close_range, first_foreign, ~0U, 0);
+    return (int)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+int start_monitor(struct monitor *monitor)
+{
+    struct failure failure = {0};
+    struct client *spawner;
+    int r;
+
+    *monitor = (struct monitor){.lock_fd = FD_LOCK, .run_dir_fd = -1, .log = {.fd = -1}};
+    monitor->signals.fd = monitor->listener.fd = -1;
+    r = loop_init(&monitor->loop);
+    if (r < 0)
+        return r;
+    fcntl(FD_SPAWNER, F_SETFL, O_NONBLOCK);
+    spawner = client_new(monitor, FD_SPAWNER);
+    if (spawner == NULL)
+        return -ENOMEM;
+    spawner->spawner = true;
+    if (read_config(&monitor->config, &failure) < 0) {
+        control_tell_failed(monitor, &failure);
+        return -EINVAL;
+    }
+    keep_descriptors(&monitor->config);
+    r = container_init(&monitor->container, monitor);
+    if (r < 0)
+        return r;
+    if (monitor->config.attach != NULL)
+        control_attach(spawner, &monitor->container.main, monitor->config.attach);
+    if (set_up(monitor, &failure) < 0)
+        container_fail(&monitor->container, &failure);
+    else
+        container_start(&monitor->container);
+    return 0;
+}
+
+void start_deinit(struct monitor *monitor)
+{
+    exec_free_all(monitor);
+    while (monitor->clients != NULL)
+        client_free(monitor->clients);
+    container_deinit(&monitor->container);
+    source_remove(&monitor->listener);
+    source_remove(&monitor->signals);
+    timer_deinit(&monitor->idle);
+    log_deinit(&monitor->log);
+    config_deinit(&monitor->config);
+    fd_close(&monitor->run_dir_fd);
+    fd_close(&monitor->lock_fd);
+    loop_deinit(&monitor->loop);
+}
