@@ -18,6 +18,9 @@ void client_enlarge(int fd);
  */
 ssize_t client_take(int fd, int *type, void *payload, size_t capacity, int flags);
 
+/* Send one packet without waiting: 0, -EAGAIN, -EPIPE (the peer is gone), other -errno. */
+int client_put(int fd, int type, const void *payload, size_t size);
+
 /* Milliseconds of the monotonic clock. */
 int64_t client_now_ms(void);
 

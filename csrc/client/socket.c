@@ -87,6 +87,21 @@ int remora_send(int fd, int type, const void *payload, size_t size, const int *f
     return 0;
 }
 
+int client_put(int fd, int type, const void *payload, size_t size)
+{
+    unsigned char kind = (unsigned char)type;
+    struct iovec parts[2] = {{&kind, 1}, {(void *)(uintptr_t)payload, size}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = size > 0 ? 2 : 1};
+
+    while (sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        if (errno == ECONNRESET || errno == ENOTCONN)
+            return -EPIPE;
+        if (errno != EINTR)
+            return -errno;
+    }
+    return 0;
+}
+
 ssize_t client_take(int fd, int *type, void *payload, size_t capacity, int flags)
 {
     unsigned char kind = 0;

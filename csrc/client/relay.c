@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The attached terminal: copies between the caller's descriptors and an attached connection.
+ *
+ * One poll loop, nothing in it blocks. Each direction holds at most one packet: while it can't be delivered, no further
+ * one is taken, so that back-pressure reaches from one end to the other. Signals and close_output go over a second
+ * connection, made when first needed, and so overtake input that the container does not read.
+ *
+ * Whatever ends the loop, the terminal is put back before remora_relay returns; a fatal signal takes effect after that.
+ */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "client/client.h"
+#include "client/detach.h"
+#include "client/signals.h"
+#include "client/stream.h"
+#include "client/terminal.h"
+#include "include/remora.h"
+#include "util/fd.h"
+#include "util/msg.h"
+
+/* The beginning of the detach keys is held for so long; then it was meant for the session. */
+#define HOLD_MS 500
+
+/* Packets in one direction before the other one has its turn. */
+#define ROUND_PACKETS 16
+
+/* What the loop goes on with, beside enum remora_relay_end and -errno. */
+#define GO_ON 100
+
+struct relay {
+    const struct remora_relay_options *options; /* borrowed */
+    struct remora_relay_result *result; /* borrowed */
+    int control; /* owned: the second connection, -1 until needed */
+    struct stream in, out, err;
+    struct terminal terminal;
+    int sized; /* borrowed: the terminal whose size counts, -1: none */
+    struct signals signals;
+    struct detach detach;
+    int64_t held_until; /* monotonic ms; only while keys are held */
+    bool input_waits; /* `input` is a packet to be sent (an empty one: end of input) */
+    bool detached; /* when it is sent */
+    bool lagged;
+    int fatal; /* a signal that ends this process after the clean-up */
+    struct stream *output_to; /* `output` from output_at on is for this one */
+    size_t input_size, output_at, output_size;
+    unsigned char input[REMORA_PAYLOAD_MAX];
+    unsigned char typed[REMORA_PAYLOAD_MAX - DETACH_KEYS_MAX];
+    unsigned char output[REMORA_PAYLOAD_MAX];
+};
+
+static void relay_free(struct relay **pointer)
+{
+    struct relay *relay = *pointer;
+
+    if (relay == NULL)
+        return;
+    terminal_restore(&relay->terminal);
+    stream_deinit(&relay->in);
+    stream_deinit(&relay->out);
+    stream_deinit(&relay->err);
+    fd_close(&relay->control);
+    /* Still blocked: it waits until the mask is put back, and then does what the caller has arranged for it. */
+    if (relay->fatal != 0)
+        kill(getpid(), relay->fatal);
+    signals_deinit(&relay->signals);
+    free(relay);
+    *pointer = NULL;
+}
+
+/* ---- requests on the second connection ---- */
+
+static void request_begin(struct relay *relay, struct msg_out *out, const char *op, size_t n_more)
+{
+    msg_out_init(out, 2 + n_more);
+    msg_put_text(out, "op", op);
+    msg_put_text(out, "session", relay->options->session != NULL ? relay->options->session : "");
+}
+
+/* Best effort: a monitor that does not take it is either gone, which the main connection tells, or beyond help. */
+static void request_send(struct relay *relay, const struct msg_out *out)
+{
+    if (relay->control < 0 && relay->options->run_dir != NULL)
+        relay->control = remora_connect(relay->options->run_dir);
+    (void)client_put(relay->control >= 0 ? relay->control : relay->options->connection, REMORA_PACKET_CONTROL,
+                     out->buffer.data, out->buffer.size);
+}
+
+static void send_signal(struct relay *relay, int number)
+{
+    CLEANUP_MSG_OUT struct msg_out out;
+
+    request_begin(relay, &out, "signal", 1);
+    msg_put_int(&out, "signal", number);
+    request_send(relay, &out);
+}
+
+static void send_close_output(struct relay *relay)
+{
+    CLEANUP_MSG_OUT struct msg_out out;
+
+    request_begin(relay, &out, "close_output", 0);
+    request_send(relay, &out);
+}
+
+static void send_size(struct relay *relay)
+{
+    int size = relay->sized >= 0 ? remora_window_size(relay->sized) : -ENOTTY;
+    unsigned char packet[7] = {0x92, 0xcd, 0, 0, 0xcd, 0, 0}; /* msgpack: an array of two uint16 */
+
+    if (size < 0)
+        return;
+    packet[2] = (unsigned char)(size >> 24);
+    packet[3] = (unsigned char)(size >> 16);
+    packet[5] = (unsigned char)(size >> 8);
+    packet[6] = (unsigned char)size;
+    if (client_put(relay->options->connection, REMORA_PACKET_RESIZE, packet, sizeof(packet)) == -EAGAIN) {
+        CLEANUP_MSG_OUT struct msg_out out;
+
+        request_begin(relay, &out, "resize", 2);
+        msg_put_int(&out, "rows", size >> 16);
+        msg_put_int(&out, "cols", size & 0xffff);
+        request_send(relay, &out);
+    }
+}
+
+/* The replies on the second connection interest nobody. */
+static void drop_replies(struct relay *relay)
+{
+    unsigned char reply[1024];
+    int type;
+    ssize_t n;
+
+    do {
+        n = client_take(relay->control, &type, reply, sizeof(reply), MSG_DONTWAIT);
+    } while (n >= 0 || n == -EMSGSIZE);
+    if (n != -EAGAIN && n != -EINTR)
+        fd_close(&relay->control);
+}
+
+/* ---- input ---- */
+
+static void input_end(struct relay *relay)
+{
+    stream_deinit(&relay->in);
+}
+
+/* Fill `input` from what the caller's side has. -EAGAIN: nothing there. */
+static int input_read(struct relay *relay)
+{
+    bool detaches = relay->detach.length > 0;
+    ssize_t n;
+
+    n = detaches ? stream_read(&relay->in, relay->typed, sizeof(relay->typed))
+                 : stream_read(&relay->in, relay->input, sizeof(relay->input));
+    if (n == -EAGAIN)
+        return -EAGAIN;
+    if (n < 0) {
+        /* A terminal that is gone, or a background read nobody can stop: there is nobody to type, but no end either. */
+        input_end(relay);
+        return -EAGAIN;
+    }
+    relay->input_size = (size_t)n;
+    if (n == 0) {
+        relay->input_size = detach_flush(&relay->detach, relay->input);
+        /* With keys still held, the end itself comes with the next read. */
+        if (relay->input_size == 0)
+            input_end(relay);
+    } else if (detaches) {
+        relay->input_size = detach_feed(&relay->detach, relay->typed, (size_t)n, relay->input, &relay->detached);
+        relay->held_until = client_now_ms() + HOLD_MS;
+        /* All of it is held: an empty packet would be the end of input. */
+        if (relay->input_size == 0)
+            return 0;
+    }
+    relay->input_waits = true;
+    return 0;
+}
+
+static int input_round(struct relay *relay)
+{
+    for (int i = 0; i < ROUND_PACKETS; i++) {
+        int result;
+
+        if (relay->input_waits) {
+            result = client_put(relay->options->connection, REMORA_PACKET_STDIN, relay->input, relay->input_size);
+            if (result == -EAGAIN && !relay->detached)
+                return GO_ON;
+            if (result < 0 && result != -EAGAIN)
+                input_end(relay); /* the other direction tells how it ended */
+            relay->input_waits = false;
+        }
+        if (relay->detached)
+            return REMORA_RELAY_DETACHED;
+        if (relay->in.fd < 0)
+            return GO_ON;
+        result = input_read(relay);
+        if (result == -EAGAIN)
+            return GO_ON;
+    }
+    return GO_ON;
+}
+
+static void input_unhold(struct relay *relay)
+{
+    if (relay->detach.held == 0 || relay->input_waits || client_now_ms() < relay->held_until)
+        return;
+    relay->input_size = detach_flush(&relay->detach, relay->input);
+    relay->input_waits = true;
+}
+
+/* ---- output ---- */
+
+/* The reader of one of our streams is gone. */
+static int output_closed(struct relay *relay)
+{
+    bool is_out = relay->output_to == &relay->out;
+
+    stream_deinit(relay->output_to);
+    relay->output_to = NULL;
+    if (!is_out)
+        return GO_ON;
+    if (!relay->options->handle_output_closed)
+        return REMORA_RELAY_OUTPUT_CLOSED;
+    send_close_output(relay);
+    return GO_ON;
+}
+
+static int output_write(struct relay *relay)
+{
+    while (relay->output_to != NULL && relay->output_at < relay->output_size) {
+        ssize_t n =
+            stream_write(relay->output_to, relay->output + relay->output_at, relay->output_size - relay->output_at);
+
+        if (n == -EPIPE || n == -EIO || n == -ECONNRESET)
+            return output_closed(relay);
+        if (n < 0)
+            return (int)n;
+        relay->output_at += (size_t)n;
+    }
+    relay->output_to = NULL;
+    return GO_ON;
+}
+
+static void see_event(struct relay *relay, size_t size)
+{
+    CLEANUP_MSG struct msg message;
+    const char *event;
+
+    if (msg_parse(&message, relay->output, size) < 0)
+        return;
+    event = msg_text(&message, &message.root, "event", "");
+    if (strcmp(event, "lagging") == 0)
+        relay->lagged = true;
+}
+
+static int output_take(struct relay *relay)
+{
+    int type = 0;
+    ssize_t n = client_take(relay->options->connection, &type, relay->output, sizeof(relay->output), MSG_DONTWAIT);
+
+    if (n == -ECONNRESET || n == -EPIPE)
+        return relay->lagged ? REMORA_RELAY_LAGGED : REMORA_RELAY_LOST;
+    if (n == -EINTR)
+        return -EAGAIN;
+    if (n < 0)
+        return (int)n;
+    switch (type) {
+    case REMORA_PACKET_STDOUT:
+    case REMORA_PACKET_STDERR:
+        relay->output_to = type == REMORA_PACKET_STDERR ? &relay->err : &relay->out;
+        if (relay->output_to->fd < 0)
+            relay->output_to = NULL;
+        relay->output_at = 0;
+        relay->output_size = (size_t)n;
+        return GO_ON;
+    case REMORA_PACKET_CONTROL:
+        see_event(relay, (size_t)n);
+        return GO_ON;
+    case REMORA_PACKET_EXIT:
+        if ((size_t)n > sizeof(relay->result->exit))
+            return -EMSGSIZE;
+        memcpy(relay->result->exit, relay->output, (size_t)n);
+        relay->result->exit_size = (size_t)n;
+        return REMORA_RELAY_EXITED;
+    default:
+        return GO_ON;
+    }
+}
+
+static int output_round(struct relay *relay)
+{
+    for (int i = 0; i < ROUND_PACKETS; i++) {
+        int result = output_write(relay);
+
+        if (result == GO_ON)
+            result = output_take(relay);
+        if (result == -EAGAIN)
+            return GO_ON;
+        if (result != GO_ON)
+            return result;
+    }
+    return GO_ON;
+}
+
+/* ---- signals ---- */
+
+static int signal_round(struct relay *relay)
+{
+    int number;
+
+    while ((number = signals_take(&relay->signals)) != 0) {
+        if (signals_is_passed(number)) {
+            if (!relay->options->proxy_signals) {
+                relay->fatal = number;
+                return -EINTR;
+            }
+            send_signal(relay, number);
+        } else {
+            if (number == SIGTSTP) {
+                terminal_restore(&relay->terminal);
+                kill(getpid(), SIGSTOP);
+            }
+            if (number != SIGWINCH)
+                (void)terminal_raw_again(&relay->terminal);
+            send_size(relay);
+        }
+    }
+    return GO_ON;
+}
+
+/* ---- the loop ---- */
+
+static int relay_wait(struct relay *relay)
+{
+    bool takes = relay->output_to == NULL;
+    bool reads = relay->in.fd >= 0 && !relay->input_waits;
+    struct pollfd ready[] = {
+        {.fd = relay->signals.fd, .events = POLLIN},
+        {.fd = takes || relay->input_waits ? relay->options->connection : -1,
+         .events = (short)((takes ? POLLIN : 0) | (relay->input_waits ? POLLOUT : 0))},
+        {.fd = reads ? relay->in.fd : -1, .events = POLLIN},
+        {.fd = takes ? -1 : relay->output_to->fd, .events = POLLOUT},
+        {.fd = relay->control, .events = POLLIN},
+    };
+    int timeout = -1;
+
+    if (relay->detach.held > 0 && !relay->input_waits) {
+        int64_t rest = relay->held_until - client_now_ms();
+
+        timeout = rest > 0 ? (int)rest : 0;
+    }
+    if (poll(ready, sizeof(ready) / sizeof(*ready), timeout) < 0 && errno != EINTR)
+        return -errno;
+    if (ready[4].revents != 0)
+        drop_replies(relay);
+    return GO_ON;
+}
+
+static int relay_run(struct relay *relay)
+{
+    int result = GO_ON;
+
+    send_size(relay);
+    while (result == GO_ON) {
+        result = signal_round(relay);
+        if (result == GO_ON)
+            result = output_round(relay);
+        if (result == GO_ON) {
+            input_unhold(relay);
+            result = input_round(relay);
+        }
+        if (result == GO_ON)
+            result = relay_wait(relay);
+    }
+    return result;
+}
+
+static int relay_init(struct relay *relay, const struct remora_relay_options *options)
+{
+    int result = signals_init(&relay->signals);
+
+    if (result < 0)
+        return result;
+    stream_init(&relay->in, options->in, false);
+    stream_init(&relay->out, options->out, true);
+    stream_init(&relay->err, options->err, true);
+    terminal_init(&relay->terminal, options->in);
+    /* Keys are typed: what comes from a file or pipe is data. */
+    if (relay->terminal.fd >= 0)
+        detach_init(&relay->detach, options->detach_keys, options->detach_length);
+    if (!options->raw)
+        return 0;
+    relay->sized = relay->terminal.fd >= 0 ? relay->terminal.fd : options->out;
+    return terminal_raw(&relay->terminal);
+}
+
+int remora_relay(const struct remora_relay_options *options, struct remora_relay_result *result)
+{
+    CLEANUP(relay_free) struct relay *relay = calloc(1, sizeof(*relay));
+    int end;
+
+    result->exit_size = 0;
+    if (relay == NULL)
+        return -ENOMEM;
+    relay->options = options;
+    relay->result = result;
+    relay->control = relay->sized = relay->terminal.fd = -1;
+    relay->in = relay->out = relay->err = (struct stream){.fd = -1, .owned = -1};
+    relay->signals.fd = -1;
+    end = relay_init(relay, options);
+    if (end == 0)
+        end = relay_run(relay);
+    if (end < 0)
+        return end;
+    result->end = end;
+    return 0;
+}
