@@ -190,6 +190,18 @@ static int keep_descriptors(const struct config *config)
     return (int)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
+/* There is no loop and no client yet. */
+static int tell_early_failure(const struct failure *failure)
+{
+    CLEANUP_MSG_OUT struct msg_out event;
+
+    msg_out_init(&event, 6);
+    msg_put_text(&event, "event", "failed");
+    failure_put(failure, &event);
+    remora_send(FD_SPAWNER, REMORA_PACKET_CONTROL, event.buffer.data, event.buffer.size, NULL, 0);
+    return -EINVAL;
+}
+
 int start_monitor(struct monitor *monitor)
 {
     struct failure failure = {0};
@@ -198,19 +210,19 @@ int start_monitor(struct monitor *monitor)
 
     *monitor = (struct monitor){.lock_fd = FD_LOCK, .run_dir_fd = -1, .log = {.fd = -1}};
     monitor->signals.fd = monitor->listener.fd = -1;
-    r = loop_init(&monitor->loop);
+    monitor->loop.epoll_fd = -1;
+    r = read_config(&monitor->config, &failure);
+    /* What was preserved is known now; what we make ourselves must come after the rest is closed. */
+    keep_descriptors(&monitor->config);
+    if (r == 0 && loop_init(&monitor->loop) < 0)
+        r = failure_errno(&failure, "make the event loop", monitor->config.id, -errno);
     if (r < 0)
-        return r;
+        return tell_early_failure(&failure);
     fcntl(FD_SPAWNER, F_SETFL, O_NONBLOCK);
     spawner = client_new(monitor, FD_SPAWNER);
     if (spawner == NULL)
         return -ENOMEM;
     spawner->spawner = true;
-    if (read_config(&monitor->config, &failure) < 0) {
-        control_tell_failed(monitor, &failure);
-        return -EINVAL;
-    }
-    keep_descriptors(&monitor->config);
     r = container_init(&monitor->container, monitor);
     if (r < 0)
         return r;
