@@ -121,7 +121,7 @@ static int send_now(struct client *client, const char *packet, size_t size)
 
 static void cut_off(struct client *client)
 {
-    CLEANUP_MSG_OUT struct msg_out notice;
+    CLEANUP_MSG_OUT struct msg_out notice = {0};
 
     drop_queue(client);
     client->lagging = true;
@@ -204,7 +204,7 @@ void client_send_map(struct client *client, int type, const struct msg_out *out)
 
 void client_reply_ok(struct client *client, const char *op)
 {
-    CLEANUP_MSG_OUT struct msg_out reply;
+    CLEANUP_MSG_OUT struct msg_out reply = {0};
 
     msg_out_init(&reply, 2);
     msg_put_text(&reply, "op", op);
@@ -214,7 +214,7 @@ void client_reply_ok(struct client *client, const char *op)
 
 void client_reply_failure(struct client *client, const char *op, const struct failure *failure)
 {
-    CLEANUP_MSG_OUT struct msg_out reply;
+    CLEANUP_MSG_OUT struct msg_out reply = {0};
 
     msg_out_init(&reply, 7);
     msg_put_text(&reply, "op", op);
@@ -246,8 +246,14 @@ static size_t take_descriptors(struct msghdr *message, int *fds, size_t capacity
     return n;
 }
 
-/* One packet. false: the client is gone (and freed). */
-static bool receive_one(struct client *client)
+enum received {
+    RECEIVED_NOTHING,
+    RECEIVED_PACKET,
+    RECEIVED_END, /* the client is freed */
+};
+
+/* Take and handle one packet, if there is one. */
+static enum received receive_one(struct client *client)
 {
     char *buffer = monitor_scratch(client->monitor);
     union {
@@ -262,18 +268,29 @@ static bool receive_one(struct client *client)
     ssize_t n;
 
     if (buffer == NULL)
-        return true;
+        return RECEIVED_NOTHING;
     n = recvmsg(client->source.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return true;
+        return RECEIVED_NOTHING;
     if (n <= 0) {
         client_free(client);
-        return false;
+        return RECEIVED_END;
     }
     n_fds = take_descriptors(&message, fds, REMORA_PACKET_FDS_MAX);
     if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
         n = 0; /* larger than any packet of the protocol: not for us */
-    return control_packet(client, buffer, (size_t)n, fds, n_fds);
+    return control_packet(client, buffer, (size_t)n, fds, n_fds) ? RECEIVED_PACKET : RECEIVED_END;
+}
+
+/* What it asked while the container was ending gets its answer; then it goes, as soon as that is sent. */
+static void answer_and_free(struct client *client)
+{
+    enum received received = client->lagging ? RECEIVED_NOTHING : receive_one(client);
+
+    while (received == RECEIVED_PACKET)
+        received = receive_one(client);
+    if (received == RECEIVED_NOTHING && client->first == NULL)
+        client_free(client);
 }
 
 static void client_ready(struct source *source, uint32_t events)
@@ -283,7 +300,7 @@ static void client_ready(struct source *source, uint32_t events)
     if (events & EPOLLOUT) {
         flush_queue(client);
         if (client->first == NULL && client->closing) {
-            client_free(client);
+            answer_and_free(client);
             return;
         }
     }

@@ -96,7 +96,7 @@ static void grow_backoff(struct container *container)
 /* The last word on this container: everybody attached or waiting hears how it ended. */
 static void tell_end(struct container *container)
 {
-    CLEANUP_MSG_OUT struct msg_out record;
+    CLEANUP_MSG_OUT struct msg_out record = {0};
 
     if (container->end_told)
         return;

@@ -30,16 +30,21 @@ static bool is_allowed(int fd)
 
 static void listener_ready(struct source *source, uint32_t events)
 {
-    struct monitor *monitor = container_of(source, struct monitor, listener);
-    int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
     (void)events;
+    control_accept(container_of(source, struct monitor, listener));
+}
+
+bool control_accept(struct monitor *monitor)
+{
+    int fd = accept4(monitor->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
     if (fd < 0)
-        return;
+        return false;
     if (is_allowed(fd))
         client_new(monitor, fd);
     else
         fd_close(&fd);
+    return true;
 }
 
 int control_listen(struct monitor *monitor)
@@ -62,7 +67,7 @@ int control_listen(struct monitor *monitor)
 static void reply_record(struct client *client, const char *op)
 {
     struct monitor *monitor = client->monitor;
-    CLEANUP_MSG_OUT struct msg_out reply, record;
+    CLEANUP_MSG_OUT struct msg_out reply = {0}, record = {0};
 
     outcome_put(&monitor->container.outcome, monitor, "", &record);
     msg_out_init(&reply, 4);
@@ -104,7 +109,7 @@ void control_tell_exited(struct monitor *monitor)
 
 void control_tell_started(struct monitor *monitor, pid_t pid)
 {
-    CLEANUP_MSG_OUT struct msg_out event;
+    CLEANUP_MSG_OUT struct msg_out event = {0};
 
     msg_out_init(&event, 2);
     msg_put_text(&event, "event", "started");
@@ -117,7 +122,7 @@ void control_tell_started(struct monitor *monitor, pid_t pid)
 
 void control_tell_failed(struct monitor *monitor, const struct failure *failure)
 {
-    CLEANUP_MSG_OUT struct msg_out event;
+    CLEANUP_MSG_OUT struct msg_out event = {0};
 
     msg_out_init(&event, 6);
     msg_put_text(&event, "event", "failed");
@@ -129,7 +134,7 @@ void control_tell_failed(struct monitor *monitor, const struct failure *failure)
 
 void control_tell_restarted(struct monitor *monitor, unsigned restarts)
 {
-    CLEANUP_MSG_OUT struct msg_out event;
+    CLEANUP_MSG_OUT struct msg_out event = {0};
 
     msg_out_init(&event, 2);
     msg_put_text(&event, "event", "restarted");
@@ -149,7 +154,7 @@ void control_tell_end(struct monitor *monitor, const struct session *session, co
 
 void control_tell_removed(struct monitor *monitor, bool last_use)
 {
-    CLEANUP_MSG_OUT struct msg_out event;
+    CLEANUP_MSG_OUT struct msg_out event = {0};
 
     msg_out_init(&event, 2);
     msg_put_text(&event, "event", "removed");
@@ -213,7 +218,7 @@ static bool has_ended(const struct monitor *monitor)
 static void handle_attach(struct client *client, struct msg *request)
 {
     struct session *session = find_session(client->monitor, request);
-    CLEANUP_MSG_OUT struct msg_out reply;
+    CLEANUP_MSG_OUT struct msg_out reply = {0};
 
     msg_out_init(&reply, 3);
     if (session == NULL || (session == &client->monitor->container.main && has_ended(client->monitor))) {
@@ -324,7 +329,7 @@ static void handle_status(struct client *client, struct msg *request)
         [CONTAINER_BACKOFF] = "restarting", [CONTAINER_DONE] = "exited",
     };
     const struct container *container = &client->monitor->container;
-    CLEANUP_MSG_OUT struct msg_out reply, state;
+    CLEANUP_MSG_OUT struct msg_out reply = {0}, state = {0};
 
     (void)request;
     ending_put_state(container, container->paused ? "paused" : names[container->state], &state);

@@ -17,6 +17,8 @@ struct monitor;
 
 /* Listen at <run>/<id>/ctl. 0 or -errno. */
 int control_listen(struct monitor *monitor);
+/* Accept one connection that waits. false: there is none. */
+bool control_accept(struct monitor *monitor);
 /* Handle one packet (size 0: one that isn't of the protocol). Takes the descriptors. false: the client was freed. */
 bool control_packet(struct client *client, char *packet, size_t size, int *fds, size_t n_fds);
 /* Attach a client as a map's fields ask for (also the `attach` of the configuration). */

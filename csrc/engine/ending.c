@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -95,7 +96,7 @@ void outcome_put(const struct outcome *outcome, const struct monitor *monitor, c
 
 void ending_record(struct container *container)
 {
-    CLEANUP_MSG_OUT struct msg_out record;
+    CLEANUP_MSG_OUT struct msg_out record = {0};
 
     outcome_put(&container->outcome, container->monitor, "", &record);
     /* A container that goes with its end has no use for a record that outlives a power cut. */
@@ -140,7 +141,7 @@ void ending_put_state(const struct container *container, const char *status, str
 void ending_write_state(struct container *container, const char *status)
 {
     int dir_fd = container->monitor->run_dir_fd;
-    CLEANUP_MSG_OUT struct msg_out state;
+    CLEANUP_MSG_OUT struct msg_out state = {0};
     CLEANUP_FD int fd = openat(dir_fd, "state.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     ending_put_state(container, status, &state);
@@ -172,7 +173,7 @@ static void prune_ended(int dir_fd)
 static void keep_for_late_waiters(struct container *container)
 {
     struct monitor *monitor = container->monitor;
-    CLEANUP_MSG_OUT struct msg_out record;
+    CLEANUP_MSG_OUT struct msg_out record = {0};
     CLEANUP_FD int dir_fd = -1, fd = -1;
 
     mkdirat(monitor->run_dir_fd, "../ended", 0700);
@@ -230,6 +231,9 @@ void ending_remove(struct container *container)
     /* The log and the record are open files below what is removed now. */
     record_deinit(&container->record);
     log_deinit(&container->monitor->log);
+    /* A tree is removed up to the next mount: ours has to go first. */
+    if (container->monitor->config.rootfs[0] != 0)
+        umount2(container->monitor->config.rootfs, MNT_DETACH | UMOUNT_NOFOLLOW);
     for (uint32_t i = 0; i < steps->size; i++)
         remove_step(container, &steps->ptr[i]);
     container->gone = true;
@@ -237,8 +241,14 @@ void ending_remove(struct container *container)
 
 void ending_leave(struct monitor *monitor)
 {
-    static const char *const names[] = {"ctl", "state", "state.new", "pid", "console", "lock"};
+    static const char *const names[] = {"state", "state.new", "pid", "console", "lock"};
 
+    /* Nobody new from here on; who has connected already still gets an answer. */
+    if (monitor->listener.loop != NULL) {
+        unlinkat(monitor->run_dir_fd, "ctl", 0);
+        while (control_accept(monitor))
+            ;
+    }
     source_remove(&monitor->listener);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unlinkat(monitor->run_dir_fd, names[i], 0);

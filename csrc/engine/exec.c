@@ -74,7 +74,7 @@ static void remember(struct exec *exec)
 static void exec_ended(struct session *session)
 {
     struct exec *exec = container_of(session, struct exec, session);
-    CLEANUP_MSG_OUT struct msg_out record;
+    CLEANUP_MSG_OUT struct msg_out record = {0};
 
     exec->outcome.finished_ns = wall_ns();
     exec->outcome.finished_mono_ns = monotonic_ns();
@@ -95,7 +95,7 @@ static void reply_failure(struct exec *exec, const struct failure *failure)
 
 static void reply_started(struct exec *exec, pid_t pid)
 {
-    CLEANUP_MSG_OUT struct msg_out reply;
+    CLEANUP_MSG_OUT struct msg_out reply = {0};
 
     if (exec->requester == NULL)
         return;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -57,20 +58,24 @@ static void idle_due(struct timer *timer)
         timer_set(timer, IDLE_AFTER_NS);
         return;
     }
-    munmap(monitor->scratch, SCRATCH_SIZE);
+    if (monitor->scratch != NULL)
+        munmap(monitor->scratch, SCRATCH_SIZE);
     monitor->scratch = NULL;
     log_idle(&monitor->log);
+    malloc_trim(0);
 }
 
 char *monitor_scratch(struct monitor *monitor)
 {
-    monitor->scratch_used = true;
-    if (monitor->scratch == NULL) {
+    if (monitor->scratch != NULL) {
+        monitor->scratch_used = true;
+    } else {
         void *mapped = mmap(NULL, SCRATCH_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
         if (mapped == MAP_FAILED)
             return NULL;
         monitor->scratch = mapped;
+        monitor->scratch_used = false;
         timer_set(&monitor->idle, IDLE_AFTER_NS);
     }
     return monitor->scratch + SCRATCH_OFFSET;
@@ -193,7 +198,7 @@ static int keep_descriptors(const struct config *config)
 /* There is no loop and no client yet. */
 static int tell_early_failure(const struct failure *failure)
 {
-    CLEANUP_MSG_OUT struct msg_out event;
+    CLEANUP_MSG_OUT struct msg_out event = {0};
 
     msg_out_init(&event, 6);
     msg_put_text(&event, "event", "failed");
@@ -232,6 +237,7 @@ int start_monitor(struct monitor *monitor)
         container_fail(&monitor->container, &failure);
     else
         container_start(&monitor->container);
+    timer_set(&monitor->idle, IDLE_AFTER_NS);
     return 0;
 }
 
