@@ -63,8 +63,8 @@ class ContainerRecord:
     def log_path(self) -> str:
         return self.spec["log"]["path"] or self.data_dir + "/log"
 
-    def save(self) -> None:
-        """Write spec.json durably: beside, synced, renamed, the folder synced. The folder must be there."""
+    def save(self, durable: bool = True) -> None:
+        """Write spec.json: beside, then renamed; durable: synced, with the folder. The folder must be there."""
         temporary = f"{self.spec_path}.{os.getpid()}"
         text = json.dumps(self.spec, separators=(",", ":")).encode()
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -73,7 +73,8 @@ class ContainerRecord:
                 view = memoryview(text)
                 while view:
                     view = view[os.write(fd, view) :]
-                os.fsync(fd)
+                if durable:
+                    os.fsync(fd)
             finally:
                 os.close(fd)
             os.rename(temporary, self.spec_path)
@@ -81,6 +82,8 @@ class ContainerRecord:
             if os.path.exists(temporary):
                 os.unlink(temporary)
             raise
+        if not durable:
+            return
         folder = os.open(self.data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)

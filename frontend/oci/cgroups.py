@@ -1,7 +1,7 @@
 """Which cgroup a container gets, and who makes it.
 
-`cgroupfs`: the runtime makes `/remora/<id>` itself. `systemd`: the runtime asks systemd for a scope below machine.slice;
-the default where systemd runs with the unified hierarchy, because it claims that tree for itself there.
+`cgroupfs`: the runtime makes `/remora/<id>` itself. `systemd`: the runtime asks systemd for a scope below
+machine.slice; the default where systemd runs with the unified hierarchy, which it claims for itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The files that are made for each container at each start and bound into it.
 
-/etc/hosts, /etc/hostname, /etc/resolv.conf (only with a network) and /run/.containerenv, in `<data>/containers/<id>/etc`.
+/etc/hosts, /etc/hostname, /etc/resolv.conf (only with a network) and /run/.containerenv; here they are in
+`<data>/containers/<id>/etc`.
 """
 
 from __future__ import annotations

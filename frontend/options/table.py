@@ -1,4 +1,4 @@
-"""The options of `run` and `create`, one line each: spelling, kind, value, help. Spellings are Docker's and Podman's."""
+"""The options of `run` and `create`, one line each: spelling (Docker's and Podman's), kind, value, help."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def signal(option: str, text: str) -> int:
 
 
 def ulimit(option: str, text: str) -> tuple[str, int, int]:
-    """`NAME=SOFT[:HARD]`; -1 or `unlimited` is no limit (-1 in the result). The hard limit is the soft one if absent."""
+    """`NAME=SOFT[:HARD]`; -1 or `unlimited` is no limit (-1 in the result). HARD is SOFT if absent."""
     name, equals, rest = text.partition("=")
     name = name.lower().removeprefix("rlimit_")
     expected = "NAME=SOFT[:HARD], as nofile=1024:4096"

@@ -1,0 +1,69 @@
+"""`remora create`: make a container from an image without starting it. `run` shares the way to the request."""
+
+from __future__ import annotations
+
+import os
+
+from remora.frontend.container import lifecycle
+from remora.frontend.options import request, table, values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remora.frontend.arguments import ArgumentParser, Namespace
+    from remora.frontend.container.spec import Spec
+    from remora.frontend.images.store import Image
+    from remora.frontend.settings import Settings
+
+INTERSPERSED = False
+EXAMPLE = "remora create --name web -v ./site:/srv:ro busybox httpd -f -h /srv"
+PULL_POLICIES = ("always", "missing", "never")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    table.add_arguments(parser, "create")
+
+
+def run(arguments: Namespace, settings: Settings) -> int:
+    """Make the container and print its id."""
+    created = lifecycle.create(settings, resolve(arguments, settings, "create"))
+    os.close(created.lock)
+    os.write(1, f"{created.record.id}\n".encode())
+    return 0
+
+
+def resolve(arguments: Namespace, settings: Settings, command: str) -> Spec:
+    """The whole request: options checked, then the image found or pulled, then its configuration applied."""
+    spec = request.read(arguments, settings, command)
+    policy = values.choice("--pull", arguments.pull or "missing", PULL_POLICIES)
+    if arguments.rootfs:
+        request.apply_rootfs(spec, arguments, settings)
+        return spec
+    image = _image(arguments, settings, policy)
+    request.apply_image(
+        spec,
+        arguments,
+        settings,
+        {
+            "id": image.id,
+            "name": image.name,
+            "given": arguments.image,
+            "digest": image.digest,
+            "lower": image.lower,
+        },
+        image.config,
+    )
+    return spec
+
+
+def _image(arguments: Namespace, settings: Settings, policy: str) -> Image:
+    from remora.frontend.images.store import Store, UnknownImage
+
+    if policy != "always":
+        try:
+            return Store(settings).find(arguments.image)
+        except UnknownImage:
+            if policy == "never":
+                raise
+    from remora.frontend.images import pull
+
+    return pull.pull(settings, arguments.image, tls_verify=arguments.tls_verify, quiet=arguments.quiet, policy=policy)

@@ -1,0 +1,155 @@
+"""Which OCI runtime to use: the one asked for, else crun if it works on this host, else runc.
+
+Whether crun works is found out with a real throw-away container, once: the answer is kept in `<run>/runtime-choice`
+(so until the next boot) for the program as it is now, by path, time of change and size.
+"""
+
+from __future__ import annotations
+
+import os
+
+from remora.frontend import process
+from remora.frontend.errors import RemoraError
+from remora.frontend.oci import cgroups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remora.frontend.container.spec import Json
+    from remora.frontend.settings import Settings
+
+CANDIDATES = ("crun", "runc")
+PACKAGES = "install the package crun or runc"
+
+
+def command(settings: Settings, given: str = "") -> list[str]:
+    """Program and global options: what a monitor puts before `run`, `exec`, `delete` …
+
+    given: name or path from a container's request; "" takes the settings' and then chooses.
+    Raises RemoraError when there is no such runtime, or none that works.
+    """
+    asked = given or settings.runtime
+    program = _named(asked) if asked else _choose(settings)
+    return _with_options(settings, program, settings.runtime_root)
+
+
+def _with_options(settings: Settings, program: str, root: str) -> list[str]:
+    words = [program, "--root", root]
+    if cgroups.manager(settings) == "systemd":
+        words.append("--systemd-cgroup")
+    return words
+
+
+def _named(asked: str) -> str:
+    program = process.which(asked)
+    if program is None:
+        what = "no such program" if "/" in asked else "not in PATH"
+        raise RemoraError(f'OCI runtime "{asked}": {what}', hint=f"name another --runtime, or {PACKAGES}")
+    return program
+
+
+def _choose(settings: Settings) -> str:
+    found = [program for program in (process.which(name) for name in CANDIDATES) if program]
+    if not found:
+        raise RemoraError("no OCI runtime: neither crun nor runc is installed", hint=PACKAGES)
+    if len(found) == 1 and found[0].endswith("/runc"):
+        return found[0]
+    path = settings.run + "/runtime-choice"
+    facts = [_fact(program) for program in found]
+    known = _remembered(path)
+    if known and known[0] == _boot() and known[1] in found and known[2:] == facts:
+        return known[1]
+    complaints = []
+    for program in found:
+        complaint = _probe(settings, program)
+        if complaint is None:
+            _remember(path, [_boot(), program, *facts])
+            return program
+        complaints.append(f"{program}: {complaint}")
+    raise RemoraError(
+        "no OCI runtime works on this host: " + "; ".join(complaints), hint="name another one with --runtime"
+    )
+
+
+def _fact(program: str) -> str:
+    status = os.stat(program)
+    return f"{program} {status.st_mtime_ns} {status.st_size} {status.st_ino}"
+
+
+def _boot() -> str:
+    with open("/proc/sys/kernel/random/boot_id", "rb", buffering=0) as file:
+        return file.read(64).decode().strip()
+
+
+def _remembered(path: str) -> list[str]:
+    """Boot id, the program chosen, and the facts of all candidates at that time, one a line."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(16384).decode("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return []
+
+
+def _remember(path: str, lines: list[str]) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    temporary = f"{path}.{os.getpid()}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(fd)
+    os.rename(temporary, path)
+
+
+def _probe(settings: Settings, program: str) -> str | None:
+    """Run a tiny container with this runtime: None when that works, else what it said."""
+    import json  # only the first time after a boot
+
+    from remora import monitor
+
+    container_id = f"remora-probe-{os.getpid()}"
+    bundle = f"{settings.run}/{container_id}"
+    os.makedirs(bundle + "/rootfs", mode=0o700, exist_ok=True)
+    words = _with_options(settings, program, bundle + "/state")
+    try:
+        with open(bundle + "/config.json", "w", encoding="utf-8") as file:
+            json.dump(_probe_config(settings, container_id), file)
+        result = process.capture([*words, "run", "--bundle", bundle, container_id])
+        if result.status == 0:
+            return None
+        text = result.stderr.decode("utf-8", "replace").strip()
+        return text.splitlines()[-1] if text else f"it ended with {result.status}"
+    except FileNotFoundError:
+        return "no such program"
+    finally:
+        try:
+            process.capture([*words, "delete", "--force", container_id])
+        except FileNotFoundError:
+            pass
+        monitor.remove_tree(bundle)
+
+
+def _probe_config(settings: Settings, container_id: str) -> Json:
+    """A container of the host's own programs, read-only, that runs `true`."""
+    folders = [path for path in ("/bin", "/lib", "/lib32", "/lib64", "/usr", "/nix") if os.path.isdir(path)]
+    mounts: list[Json] = [
+        {"destination": path, "type": "bind", "source": path, "options": ["rbind", "ro", "nosuid", "nodev"]}
+        for path in folders
+    ]
+    mounts.append({"destination": "/proc", "type": "proc", "source": "proc"})
+    return {
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": [process.which("true") or "/bin/true"],
+            "env": ["PATH=/usr/bin:/bin"],
+            "cwd": "/",
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs"},
+        "mounts": mounts,
+        "linux": {
+            "cgroupsPath": cgroups.path(settings, container_id),
+            "namespaces": [{"type": name} for name in ("pid", "ipc", "uts", "mount", "network")],
+            "resources": {"pids": {"limit": 16}},
+        },
+    }
