@@ -8,6 +8,8 @@
 #ifndef REMORA_UTIL_MSG_H
 #define REMORA_UTIL_MSG_H
 
+/* Most messages are some hundred bytes; the library's 8 KiB would stay in an idle monitor's heap. */
+#define MSGPACK_SBUFFER_INIT_SIZE 512
 #include <msgpack.h>
 #include <stdbool.h>
 #include <stddef.h>
