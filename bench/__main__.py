@@ -110,8 +110,10 @@ def say(what: str) -> None:
 
 
 def _remove(folder: Path) -> None:
-    # The storage library leaves its folder mounted on itself.
-    subprocess.run(["umount", folder / "images" / "storage" / "overlay"], stderr=subprocess.DEVNULL, check=False)
+    # The storage library leaves its folder mounted on itself, once for each program that was first to use it.
+    overlay = folder / "images" / "storage" / "overlay"
+    while overlay.is_mount() and subprocess.run(["umount", overlay], check=False).returncode == 0:
+        pass
     shutil.rmtree(folder, ignore_errors=True)
 
 

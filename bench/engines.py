@@ -83,9 +83,10 @@ class PodmanEngine(Engine):
     name = "Podman"
 
     def __init__(self, folder: Path, storage: Path, runtime: str) -> None:
-        # Podman's built-in limits are above what a machine without CAP_SYS_RESOURCE may set.
+        # Podman's built-in limits are above what a machine without CAP_SYS_RESOURCE may set; and its processes limit,
+        # once lowered by Podman itself on the way, cannot be raised to the machine's again.
         nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        nproc = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        nproc = min(resource.getrlimit(resource.RLIMIT_NPROC)[1], 32768)
         folder.mkdir(parents=True, exist_ok=True)
         conf = folder / "containers.conf"
         conf.write_text(
@@ -95,9 +96,10 @@ class PodmanEngine(Engine):
             "[engine]\n"
             'cgroup_manager = "cgroupfs"\n'
             'events_logger = "file"\n'
-            f'static_dir = "{folder}/static"\n'
             f'tmp_dir = "{folder}/tmp"\n'
             f'volume_path = "{folder}/volumes"\n'
+            "[network]\n"
+            'network_backend = "netavark"\n'
         )
         super().__init__(folder, {"CONTAINERS_CONF": str(conf), "CONTAINERS_STORAGE_CONF": str(storage)})
         self.command = ["podman", "--runtime", runtime]
