@@ -21,7 +21,6 @@
 
 static void begin_run(struct container *container);
 static void run_over(struct container *container);
-static void finish(struct container *container);
 
 /* ---- timers ---- */
 
@@ -114,7 +113,7 @@ static void delete_done(struct runtime_call *call, const struct failure *failure
     /* A runtime that can't delete leaves its own state behind; `rm` tries again. The exit code is safe already. */
     (void)failure;
     if (!will_restart(container)) {
-        finish(container);
+        container_finish(container);
         return;
     }
     grow_backoff(container);
@@ -188,7 +187,7 @@ static void run_failed(struct container *container, const struct failure *failur
     run_over(container);
 }
 
-static void finish(struct container *container)
+void container_finish(struct container *container)
 {
     struct monitor *monitor = container->monitor;
     struct client *next;
@@ -253,18 +252,6 @@ static void watch_cgroup(struct container *container, pid_t pid)
         source_add(&container->monitor->loop, &container->oom, fd, EPOLLIN, oom_ready);
 }
 
-/* Signals and stops that came while there was no process yet. */
-static void deliver_early(struct container *container)
-{
-    for (int signal = 1; signal < 64; signal++)
-        if (container->early_signals & (1ULL << signal))
-            child_signal(&container->main.process, signal);
-    container->early_signals = 0;
-    if (container->stop_signal != 0)
-        child_signal(&container->main.process, container->stop_signal);
-    container->stop_signal = 0;
-}
-
 /* The process is there: take its streams. 0, or a failure. */
 static int adopt(struct container *container, struct failure *failure, pid_t *pid)
 {
@@ -317,7 +304,7 @@ static void run_done(struct runtime_call *call, const struct failure *failure)
     container->first_start_over = true;
     if (monitor->config.timeout > 0)
         timer_set(&container->time_limit, monitor->config.timeout * SECOND_NS);
-    deliver_early(container);
+    container_deliver(container);
 }
 
 static int start_runtime(struct container *container, struct failure *failure)
@@ -426,120 +413,6 @@ void container_start(struct container *container)
 void container_fail(struct container *container, const struct failure *failure)
 {
     run_failed(container, failure);
-}
-
-/* ---- requests ---- */
-
-int container_signal(struct container *container, int signal)
-{
-    if (signal == SIGKILL || signal == container->monitor->config.stop_signal)
-        container->stop_requested = true;
-    if (container->state == CONTAINER_STARTING) {
-        container->early_signals |= 1ULL << signal;
-        return 0;
-    }
-    return container->state == CONTAINER_RUNNING ? child_signal(&container->main.process, signal) : -ESRCH;
-}
-
-static void resume_for_stop_done(struct runtime_call *call, const struct failure *failure)
-{
-    struct container *container = container_of(call, struct container, pausing);
-
-    (void)failure;
-    container->paused = false;
-    deliver_early(container);
-}
-
-static void start_pausing(struct container *container, const char *phase, const char *verb, runtime_done_fn done)
-{
-    struct failure failure;
-    int r;
-
-    runtime_prepare(&container->pausing, phase, done);
-    runtime_argument(&container->pausing, verb);
-    runtime_argument(&container->pausing, container->monitor->config.id);
-    r = runtime_start(container->monitor, &container->pausing);
-    if (r < 0) {
-        failure_errno(&failure, "execute runtime", container->monitor->config.runtime[0], r);
-        done(&container->pausing, &failure);
-    }
-}
-
-int container_stop(struct container *container, int signal, int64_t timeout)
-{
-    container->stop_requested = true;
-    switch (container->state) {
-    case CONTAINER_DELETING:
-        return 0; /* ended already; its restart is off now */
-    case CONTAINER_BACKOFF:
-        timer_clear(&container->backoff);
-        finish(container);
-        return 0;
-    case CONTAINER_DONE:
-        return -ESRCH;
-    case CONTAINER_STARTING:
-    case CONTAINER_RUNNING:
-        break;
-    }
-    container->stop_signal = timeout == 0 ? SIGKILL : signal;
-    container->kill_sent = timeout == 0;
-    if (timeout > 0)
-        timer_set(&container->stop_bound, timeout * SECOND_NS);
-    if (container->state == CONTAINER_RUNNING) {
-        if (container->paused && container->pausing.monitor == NULL)
-            start_pausing(container, "resume container", "resume", resume_for_stop_done);
-        else if (!container->paused)
-            deliver_early(container);
-    }
-    return 0;
-}
-
-static void pausing_done(struct runtime_call *call, const struct failure *failure)
-{
-    struct container *container = container_of(call, struct container, pausing);
-    bool pause = strcmp(call->args[0], "pause") == 0;
-    struct client *client = container->pauser;
-
-    container->pauser = NULL;
-    if (failure == NULL && container->state == CONTAINER_RUNNING) {
-        container->paused = pause;
-        ending_write_state(container, pause ? "paused" : "running");
-        if (!pause)
-            deliver_early(container);
-    }
-    if (client == NULL)
-        return;
-    if (failure == NULL)
-        client_reply_ok(client, pause ? "pause" : "unpause");
-    else
-        client_reply_failure(client, pause ? "pause" : "unpause", failure);
-}
-
-void container_pause(struct container *container, struct client *client, bool pause)
-{
-    const char *op = pause ? "pause" : "unpause";
-    const char *id = container->monitor->config.id;
-    struct failure failure;
-
-    if (container->state != CONTAINER_RUNNING)
-        failure_text(&failure, op, id, "the container is not running");
-    else if (container->pausing.monitor != NULL)
-        failure_text(&failure, op, id, "another pause or unpause is under way");
-    else if (container->paused == pause)
-        failure_text(&failure, op, id, pause ? "the container is paused already" : "the container is not paused");
-    else {
-        container->pauser = client;
-        start_pausing(container, pause ? "pause container" : "unpause container", pause ? "pause" : "resume",
-                      pausing_done);
-        return;
-    }
-    client_reply_failure(client, op, &failure);
-}
-
-void container_forget_client(struct container *container, const struct client *client)
-{
-    if (container->pauser == client)
-        container->pauser = NULL;
 }
 
 void container_deinit(struct container *container)

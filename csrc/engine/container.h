@@ -81,6 +81,13 @@ void container_start(struct container *container);
 /* A failure before the start: tell the spawner, tear down. */
 void container_fail(struct container *container, const struct failure *failure);
 
+/* The last step, from whatever state: remove what is to be removed, tell, leave. */
+void container_finish(struct container *container);
+
+/* requests.c */
+
+/* Send what was asked for while there was no process, or while it was paused. */
+void container_deliver(struct container *container);
 /* Signal the container's init. 0 or -errno (-ESRCH: it does not run). */
 int container_signal(struct container *container, int signal);
 /* Signal, then SIGKILL after timeout seconds (-1: never). 0, or -ESRCH when it has ended. No restart afterwards. */

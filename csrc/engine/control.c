@@ -325,7 +325,7 @@ static void handle_close_output(struct client *client, struct msg *request)
 static void handle_status(struct client *client, struct msg *request)
 {
     static const char *const names[] = {
-        [CONTAINER_STARTING] = "starting",   [CONTAINER_RUNNING] = "running", [CONTAINER_DELETING] = "exited",
+        [CONTAINER_STARTING] = "starting",  [CONTAINER_RUNNING] = "running", [CONTAINER_DELETING] = "exited",
         [CONTAINER_BACKOFF] = "restarting", [CONTAINER_DONE] = "exited",
     };
     const struct container *container = &client->monitor->container;
@@ -360,10 +360,10 @@ static void handle_control(struct client *client, struct msg *request, int *fds,
         const char *op;
         void (*handle)(struct client *client, struct msg *request);
     } operations[] = {
-        {"attach", handle_attach},   {"wait", handle_wait},
-        {"signal", handle_signal},   {"stop", handle_stop},
-        {"pause", handle_pause},     {"unpause", handle_unpause},
-        {"resize", handle_resize},   {"close_output", handle_close_output},
+        {"attach", handle_attach}, {"wait", handle_wait},
+        {"signal", handle_signal}, {"stop", handle_stop},
+        {"pause", handle_pause},   {"unpause", handle_unpause},
+        {"resize", handle_resize}, {"close_output", handle_close_output},
         {"status", handle_status},
     };
     const char *op = msg_text(request, &request->root, "op", "");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The native control protocol: listening, and what each packet of a client asks for (docs/architecture.md, "Control protocol").
+ * The native control protocol: listening, and what each packet of a client asks for (docs/architecture.md, "Control
+ * protocol").
  */
 #ifndef REMORA_ENGINE_CONTROL_H
 #define REMORA_ENGINE_CONTROL_H

@@ -15,7 +15,8 @@ int64_t monotonic_ns(void);
 /* Fill in how a session's process ended. */
 void outcome_from_end(struct outcome *outcome, const struct child_end *end);
 /* The outcome as a map; `session` is "" for the container itself. */
-void outcome_put(const struct outcome *outcome, const struct monitor *monitor, const char *session, struct msg_out *out);
+void outcome_put(const struct outcome *outcome, const struct monitor *monitor, const char *session,
+                 struct msg_out *out);
 /* Write the exit record; durable on return. */
 void ending_record(struct container *container);
 /* The state file, replaced by rename: `status` as in docs/architecture.md. */

@@ -200,8 +200,7 @@ static int start(struct exec *exec, const msgpack_object *fields, int *fds, size
     }
     if (exec->session.tty) {
         console_name(exec, console, sizeof(console));
-        exec->console =
-            console_listen(monitor->run_dir_fd, console, exec->console_path, sizeof(exec->console_path));
+        exec->console = console_listen(monitor->run_dir_fd, console, exec->console_path, sizeof(exec->console_path));
         if (exec->console < 0)
             return failure_errno(failure, "make console socket", exec->id, exec->console);
         runtime_argument(call, "--console-socket");
@@ -227,7 +226,8 @@ static bool is_exec_id(const char *id)
     return length > 0 && length <= EXEC_ID_MAX && strspn(id, "0123456789abcdef") == length;
 }
 
-static struct exec *exec_new(struct monitor *monitor, struct client *client, const char *id, const msgpack_object *fields)
+static struct exec *exec_new(struct monitor *monitor, struct client *client, const char *id,
+                             const msgpack_object *fields)
 {
     struct exec *exec = calloc(1, sizeof(*exec));
 

@@ -67,7 +67,8 @@ static bool json_text(const char *line, size_t length, const char *key, char *ou
             if (c == 'n' || c == 't' || c == 'r') {
                 c = ' ';
             } else if (c == 'u' && end - at > 4) {
-                unsigned code = hex_digit(at[1]) << 12 | hex_digit(at[2]) << 8 | hex_digit(at[3]) << 4 | hex_digit(at[4]);
+                unsigned code =
+                    hex_digit(at[1]) << 12 | hex_digit(at[2]) << 8 | hex_digit(at[3]) << 4 | hex_digit(at[4]);
 
                 c = code >= 32 && code < 127 ? (char)code : '?';
                 at += 4;
@@ -142,9 +143,11 @@ void failure_runtime(struct failure *failure, const char *phase, const char *obj
     }
     if (n <= 0 || !last_error(log, (size_t)n, failure->text, sizeof(failure->text))) {
         if (output_size > 0)
-            snprintf(failure->text, sizeof(failure->text), "%.*s", (int)(output_size > 1000 ? 1000 : output_size), output);
+            snprintf(failure->text, sizeof(failure->text), "%.*s", (int)(output_size > 1000 ? 1000 : output_size),
+                     output);
         else if (WIFSIGNALED(wait_status))
-            snprintf(failure->text, sizeof(failure->text), "the runtime was killed by signal %d", WTERMSIG(wait_status));
+            snprintf(failure->text, sizeof(failure->text), "the runtime was killed by signal %d",
+                     WTERMSIG(wait_status));
         else
             snprintf(failure->text, sizeof(failure->text), "the runtime ended with status %d and said nothing",
                      WEXITSTATUS(wait_status));

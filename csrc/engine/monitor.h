@@ -36,8 +36,8 @@ struct monitor {
 };
 
 /*
- * The buffer for one packet: type byte and REMORA_PAYLOAD_MAX bytes, the payload at a multiple of 64. Shared by all; valid until
- * the callback returns. NULL without memory.
+ * The buffer for one packet: type byte and REMORA_PAYLOAD_MAX bytes, the payload at a multiple of 64. Shared by all;
+ * valid until the callback returns. NULL without memory.
  */
 char *monitor_scratch(struct monitor *monitor);
 /* End the loop if the container is done and nobody waits for anything any more. */

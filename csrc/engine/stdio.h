@@ -34,8 +34,8 @@ void pty_resize(int master, unsigned rows, unsigned cols);
  */
 int console_listen(int dir_fd, const char *name, char *path, size_t capacity);
 /*
- * Accept one connection and take the pty master that came with it; never blocks. To be called once the runtime has ended
- * well: the master is in the queue then. A descriptor, -EAGAIN when there is none, or another -errno.
+ * Accept one connection and take the pty master that came with it; never blocks. To be called once the runtime has
+ * ended well: the master is in the queue then. A descriptor, -EAGAIN when there is none, or another -errno.
  */
 int console_receive(int listener);
 
