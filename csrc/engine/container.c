@@ -210,23 +210,6 @@ void container_finish(struct container *container)
 
 /* ---- the start of a run ---- */
 
-static int read_pid(const char *path)
-{
-    char text[16];
-    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    ssize_t n;
-    long pid;
-
-    if (fd < 0)
-        return -errno;
-    n = fd_read_all(fd, text, sizeof(text) - 1);
-    if (n <= 0)
-        return n < 0 ? (int)n : -ENODATA;
-    text[n] = 0;
-    pid = strtol(text, NULL, 10);
-    return pid > 1 && pid <= INT32_MAX ? (int)pid : -EBADMSG;
-}
-
 static void write_pidfile(const char *path, pid_t pid)
 {
     char text[16];
@@ -256,7 +239,7 @@ static void watch_cgroup(struct container *container, pid_t pid)
 static int adopt(struct container *container, struct failure *failure, pid_t *pid)
 {
     struct monitor *monitor = container->monitor;
-    int r = read_pid(container->pid_path);
+    int r = runtime_read_pid(container->pid_path);
 
     if (r < 0)
         return failure_errno(failure, "read pid file", container->pid_path, r);

@@ -116,21 +116,9 @@ static bool is_attached(const struct exec *exec)
     return false;
 }
 
-static int read_pid_file(const char *path)
-{
-    char text[16];
-    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    ssize_t n = fd >= 0 ? fd_read_all(fd, text, sizeof(text) - 1) : -errno;
-
-    if (n < 0)
-        return (int)n;
-    text[n] = 0;
-    return atoi(text) > 1 ? atoi(text) : -EBADMSG;
-}
-
 static int adopt(struct exec *exec, struct failure *failure)
 {
-    pid_t pid = read_pid_file(exec->pid_path);
+    pid_t pid = runtime_read_pid(exec->pid_path);
     int r;
 
     if (pid < 0)

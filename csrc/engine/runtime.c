@@ -147,3 +147,20 @@ int runtime_start(struct monitor *monitor, struct runtime_call *call)
     monitor->children.hold++;
     return 0;
 }
+
+int runtime_read_pid(const char *path)
+{
+    char text[16];
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n;
+    long pid;
+
+    if (fd < 0)
+        return -errno;
+    n = fd_read_all(fd, text, sizeof(text) - 1);
+    if (n <= 0)
+        return n < 0 ? (int)n : -ENODATA;
+    text[n] = 0;
+    pid = strtol(text, NULL, 10);
+    return pid > 1 && pid <= INT32_MAX ? (int)pid : -EBADMSG;
+}

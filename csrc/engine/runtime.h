@@ -40,6 +40,9 @@ void runtime_argument(struct runtime_call *call, const char *argument);
 /* Start it. 0 or -errno; `done` is called from the loop later. */
 int runtime_start(struct monitor *monitor, struct runtime_call *call);
 
+/* The pid that a runtime wrote to its --pid-file, or -errno (-ENODATA, -EBADMSG). */
+int runtime_read_pid(const char *path);
+
 /* Fork and execute any program with the monitor's clean state; its pid or -errno. kept become 3, 4, … */
 pid_t runtime_fork(const struct monitor *monitor, const char *const *argv, const int stdio[3], const int *kept,
                    size_t n_kept, bool die_with_monitor);
