@@ -56,3 +56,22 @@ def member(value: Mapping[str, object], *path: str) -> object:
             return None
         found = found.get(key)
     return found
+
+
+def rfc3339_ns(text: str) -> int:
+    """`2026-11-22T05:23:48.032498611Z` or with `+01:00` as nanoseconds since 1970; 0 when it is no such time."""
+    from calendar import timegm
+    from time import strptime
+
+    clock, rest = text[:19], text[19:]
+    fraction = rest[1:].split("Z")[0].split("+")[0].split("-")[0] if rest.startswith(".") else ""
+    zone = rest[1 + len(fraction) :] if rest.startswith(".") else rest
+    try:
+        seconds = timegm(strptime(clock, "%Y-%m-%dT%H:%M:%S"))
+        if zone not in ("Z", "z", ""):
+            hours, minutes = zone[1:].split(":")
+            offset = int(hours) * 3600 + int(minutes) * 60
+            seconds -= offset if zone[0] == "+" else -offset
+        return seconds * 1_000_000_000 + int(f"{fraction:0<9}"[:9])
+    except ValueError:
+        return 0

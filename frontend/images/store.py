@@ -14,7 +14,7 @@ import os
 
 from remora.frontend.errors import RemoraError, os_error_text
 from remora.frontend.images import configuration, names, registries
-from remora.frontend.images.decode import as_int, as_list, as_map, as_text, member, parse, text_list
+from remora.frontend.images.decode import as_int, as_list, as_map, as_text, member, parse, rfc3339_ns, text_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,9 +41,22 @@ class Image:
 
     id: 64 hex digits. names: full names, newest first. digest: of the manifest, `sha256:…`. layer: id of the top one.
     root: the graph root it lives in. writable: whether that is the store itself (not an additional, read-only one).
+    given: what `find` was asked for; matched: the full name that was found by it, "" when it was an id or digest.
     """
 
-    __slots__ = ("root", "writable", "record", "id", "names", "digest", "layer", "given", "_configuration", "_layers")
+    __slots__ = (
+        "_configuration",
+        "_layers",
+        "digest",
+        "given",
+        "id",
+        "layer",
+        "matched",
+        "names",
+        "record",
+        "root",
+        "writable",
+    )
 
     def __init__(self, root: str, writable: bool, record: dict[str, object], layers: Callable[[], Layers]) -> None:
         self.root = root
@@ -54,6 +67,7 @@ class Image:
         self.digest = as_text(record.get("digest"))
         self.layer = as_text(record.get("layer"))
         self.given = ""
+        self.matched = ""
         self._configuration: dict[str, object] | None = None
         self._layers = layers
 
@@ -66,6 +80,11 @@ class Image:
     def created(self) -> str:
         """RFC 3339, as the record has it."""
         return as_text(self.record.get("created"))
+
+    @property
+    def created_ns(self) -> int:
+        """Wall clock in nanoseconds, 0 when unknown."""
+        return rfc3339_ns(self.created)
 
     @property
     def digests(self) -> list[str]:
@@ -262,6 +281,7 @@ class Store:
             raise
         for candidate in self._candidates(reference):
             if candidate in by_name:
+                by_name[candidate].matched = candidate
                 return self._resolve(by_name[candidate], images)
         if names.HEX.issuperset(name) and any(image.id.startswith(name) for image in images):
             return self._by_prefix(given, images)
@@ -300,7 +320,9 @@ class Store:
             raise UnknownImage(given)
         if len({image.id for image in found.values()}) > 1:
             raise _ambiguous(given, sorted(found))
-        return self._resolve(next(iter(found.values())), images)
+        ending, image = next(iter(found.items()))
+        image.matched = ending
+        return self._resolve(image, images)
 
     def _resolve(self, image: Image, images: list[Image]) -> Image:
         """The image itself, or for a manifest list the member for this machine."""
