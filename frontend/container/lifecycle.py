@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
     from remora.frontend.container.spec import Spec
     from remora.frontend.settings import Settings
-    from remora.monitor import Connection
+    from remora.monitor import Connection, RequestFailed
 
 NAME_TRIES = 20
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
 MONITOR_ENVIRONMENT = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "LLVM_PROFILE_FILE")
 # What a runtime, and the command that drops an image's guard, may need of the caller's environment.
 RUNTIME_ENVIRONMENT = frozenset(
@@ -179,8 +181,8 @@ def start(
 
     lock: descriptor of its lock if the caller has it (it is closed here in every case). attach: see `attachment`;
     None for a detached start. rows, columns: window size of a tty. preserved: descriptors for the container.
-    Raises RemoraError when it is running, gone, or can't be started; RequestFailed when the runtime says no (a `--rm`
-    container is removed by then).
+    Raises RemoraError when it is running, gone, or can't be started (a `--rm` container that a monitor was told about
+    is removed by then).
     """
     spec = record.spec
     if lock < 0:
@@ -220,18 +222,29 @@ def start(
 def _await_start(settings: Settings, record: ContainerRecord, connection: Connection) -> int:
     try:
         return connection.started()
-    except monitor.RequestFailed:
+    except monitor.RequestFailed as failed:
         if record.spec["remove"]:
             finish_removal(settings, record, connection)
         else:
             connection.close()
-        raise
+        raise _start_error(record, failed) from None
     except monitor.MonitorGone:
         connection.close()
         raise RemoraError(
             f"starting container {record.name}: its monitor ended before the container ran",
             hint=f"`remora ps -a` tells what became of it, `remora rm -f {record.name}` removes it",
         ) from None
+
+
+def _start_error(record: ContainerRecord, failed: RequestFailed) -> RemoraError:
+    """What the monitor, or the runtime through it, said; with the remedy that its status suggests."""
+    hint = ""
+    if failed.status == NOT_FOUND:
+        hint = f'the image has no program "{record.spec["args"][0]}": check the command and --entrypoint'
+    elif failed.status == NOT_EXECUTABLE and "permission denied" in failed.error.lower():
+        hint = f'"{record.spec["args"][0]}" must be a file that may be executed'
+    where = f"{failed.phase} {failed.object}".strip()
+    return RemoraError(f"starting container {record.name}: {where}: {failed.error}", hint, failed.status or 125)
 
 
 def _lock(record: ContainerRecord) -> int:

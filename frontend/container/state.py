@@ -28,7 +28,8 @@ LIVE = (RUNNING, PAUSED, RESTARTING, STARTING)
 class ContainerState:
     """What a container is at one moment.
 
-    status: one of the constants above. pid: its init, 0 when there is none.
+    status: one of the constants above. pid: its init, 0 when there is none; pid_start: when it started, in clock
+    ticks since boot.
     exit_code: None while unknown or not yet ended. known: False when it ended and nobody saw how.
     monitor_pid: 0 without a monitor. lost: the process lives, its monitor does not.
     started_ns, finished_ns: wall clock, 0 = not yet. oom: killed for lack of memory.
@@ -39,6 +40,7 @@ class ContainerState:
     __slots__ = (
         "status",
         "pid",
+        "pid_start",
         "exit_code",
         "known",
         "oom",
@@ -54,6 +56,7 @@ class ContainerState:
     def __init__(self, status: str) -> None:
         self.status = status
         self.pid = 0
+        self.pid_start = 0
         self.exit_code: int | None = None
         self.known = True
         self.oom = False
@@ -133,6 +136,7 @@ def decide(
         if not held and status == RESTARTING:
             state.status = RUNNING
         state.pid = number(state_map, "pid")
+        state.pid_start = number(state_map, "pid_start")
         state.started_ns = number(state_map, "started_ns")
         state.restarts = number(state_map, "restarts")
         if held:
@@ -186,8 +190,10 @@ def derive(settings: Settings, record: ContainerRecord) -> ContainerState:
             try:
                 exit_record = monitor.read_record(record.data_dir)
                 exit_file = True
-            except OSError:
+            except FileNotFoundError:
                 pass
+            except (OSError, ValueError):
+                exit_file = True
             # Between the two looks a monitor may have begun or ended: look again.
             if monitor.lock_held(run_dir) != held and time.monotonic() < deadline:
                 continue
@@ -197,5 +203,5 @@ def derive(settings: Settings, record: ContainerRecord) -> ContainerState:
 def _read_state(run_dir: str) -> Mapping[str, object] | None:
     try:
         return monitor.read_state(run_dir)
-    except OSError:
+    except (OSError, ValueError):
         return None

@@ -71,16 +71,19 @@ def used_images(settings: Settings, container_id: str) -> list[str]:
     return [image for image in image_ids if os.path.lexists(f"{settings.images}/{image}/{container_id}")]
 
 
-def delete_runtime_state(settings: Settings, container_id: str) -> None:
-    """Have the OCI runtime kill and forget the container, if it knows it."""
+def delete_runtime_state(settings: Settings, container_id: str, program: str = "") -> None:
+    """Have the OCI runtime kill and forget the container, if it knows it. program: the container's own runtime."""
     folder = f"{settings.runtime_root}/{container_id}"
     if not os.path.isdir(folder):
         return
     from remora.frontend import process, runtime
+    from remora.frontend.errors import RemoraError
 
-    process.capture([*runtime.command(settings), "delete", "--force", container_id])
-    if os.path.isdir(folder):
-        monitor.remove_tree(folder)
+    try:
+        process.capture([*runtime.command(settings, program), "delete", "--force", container_id])
+    except (RemoraError, FileNotFoundError):
+        pass  # without a runtime nothing of the container can run; its state folder goes below
+    monitor.remove_tree(folder)
 
 
 def sweep(settings: Settings) -> None:

@@ -47,3 +47,14 @@ def _capitals(name: str) -> str:
             made += " "
         made += char.upper()
     return made
+
+
+def whole(form: str, value: Mapping[str, object]) -> str:
+    """One value as indented JSON (`json`) or through a Go template."""
+    if form == "json":
+        from json import dumps
+
+        return dumps(value, indent=2, ensure_ascii=False)
+    from remora.frontend.output.template import Template
+
+    return Template(unescape(form)).render(value)

@@ -1,0 +1,277 @@
+"""`inspect` of a container: Podman's and Docker's field names, filled from the request and the derived state."""
+
+from __future__ import annotations
+
+import os
+
+from remora.frontend.container import state as states
+from remora.frontend.oci import capabilities
+from remora.frontend.output.template import Map
+from remora.frontend.output.text import moment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remora.frontend.container.record import ContainerRecord
+    from remora.frontend.container.spec import Mount, Spec
+    from remora.frontend.container.state import ContainerState
+    from remora.frontend.settings import Settings
+
+SHM_SIZE = 65536000
+READ_ONLY = "ro"
+
+
+def container(settings: Settings, record: ContainerRecord, size: bool = False) -> dict[str, object]:
+    """Everything about a container, ready for JSON or a template."""
+    spec = record.spec
+    state = states.derive(settings, record)
+    image = spec["image"]
+    made: dict[str, object] = {
+        "Id": record.id,
+        "Created": moment(spec["created_ns"]),
+        "Path": spec["args"][0] if spec["args"] else "",
+        "Args": spec["args"][1:],
+        "State": _state(state),
+        "Image": image["id"] if image else "",
+        "ImageDigest": image["digest"] if image else "",
+        "ImageName": image["name"] if image else "",
+        "Rootfs": spec["rootfs"] or "",
+        "Pod": "",
+        "ResolvConfPath": record.data_dir + "/etc/resolv.conf",
+        "HostnamePath": record.data_dir + "/etc/hostname",
+        "HostsPath": record.data_dir + "/etc/hosts",
+        "StaticDir": record.data_dir,
+        "RunDir": record.run_dir,
+        "OCIConfigPath": record.bundle + "/config.json",
+        "OCIRuntime": _runtime(settings, spec),
+        "ConmonPidFile": "",
+        "PidFile": spec["pidfile"],
+        "Name": record.name,
+        "RestartCount": state.restarts,
+        "Driver": "overlay",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        **_capabilities(spec),
+        "ExecIDs": _sessions(record, state),
+        "GraphDriver": _graph(record),
+        "Mounts": [_mount(mount) for mount in spec["mounts"]],
+        "Dependencies": [],
+        "NetworkSettings": _network(spec),
+        "Namespace": "",
+        "IsInfra": False,
+        "LogPath": record.log_path if spec["log"]["driver"] != "none" else "",
+        "Config": _config(spec),
+        "HostConfig": _host_config(settings, record),
+    }
+    if size:
+        from remora.frontend.commands import ps
+
+        own = ps.written(record)
+        made["SizeRw"] = own
+        made["SizeRootFs"] = own + ps.image_size(settings, record)
+    return made
+
+
+def _state(state: ContainerState) -> dict[str, object]:
+    exit_record = state.record
+    unknown = state.status == states.EXITED and not state.known
+    return {
+        "OciVersion": "1.0.2",
+        "Status": state.status,
+        "Running": state.running,
+        "Paused": state.paused,
+        "Restarting": state.restarting,
+        "OOMKilled": state.oom,
+        "Dead": False,
+        "Pid": state.pid,
+        "ConmonPid": state.monitor_pid,
+        "MonitorLost": state.lost,
+        # null, not a number that could be taken for one, when nobody saw how it ended
+        "ExitCode": None if unknown else state.exit_code or 0,
+        "ExitCodeKnown": not unknown,
+        "Error": state.error,
+        "StartedAt": moment(state.started_ns),
+        "FinishedAt": moment(state.finished_ns),
+        "Signal": states.number(exit_record, "signal"),
+        "CoreDumped": bool(exit_record and exit_record.get("core")),
+        "Reason": states.text(exit_record, "why"),
+        "CpuNano": states.number(exit_record, "cpu_ns"),
+        "MemoryPeak": states.number(exit_record, "peak_bytes"),
+        "LogBytes": states.number(exit_record, "log_bytes"),
+        "LogDropped": states.number(exit_record, "log_dropped"),
+    }
+
+
+def _runtime(settings: Settings, spec: Spec) -> str:
+    """The runtime's name; "" when none can be found (which must not keep anybody from looking)."""
+    from remora.frontend import runtime
+    from remora.frontend.errors import RemoraError
+
+    try:
+        return os.path.basename(runtime.command(settings, spec["runtime"])[0])
+    except (RemoraError, OSError):
+        return spec["runtime"]
+
+
+def _capabilities(spec: Spec) -> dict[str, object]:
+    possible = capabilities.own()[0]
+    bounding = capabilities.bounding_set(spec["cap_add"], spec["cap_drop"], spec["privileged"], possible)
+    return {"EffectiveCaps": sorted(bounding), "BoundingCaps": sorted(bounding)}
+
+
+def _sessions(record: ContainerRecord, state: ContainerState) -> list[str]:
+    """The ids of the exec sessions that its monitor knows."""
+    if not state.live or state.lost:
+        return []
+    from remora import monitor
+
+    try:
+        with monitor.Connection.open(record.run_dir) as connection:
+            sessions = connection.request({"op": "status"}).get("execs")
+    except (monitor.MonitorGone, monitor.RequestFailed, OSError):
+        return []
+    found = sessions if isinstance(sessions, list) else []
+    return [str(session.get("session", "")) for session in found if isinstance(session, dict)]
+
+
+def _graph(record: ContainerRecord) -> dict[str, object]:
+    image = record.spec["image"]
+    if image is None:
+        return {"Name": "overlay", "Data": None}
+    return {
+        "Name": "overlay",
+        "Data": {
+            "LowerDir": ":".join(image["lower"]),
+            "MergedDir": record.data_dir + "/merged",
+            "UpperDir": record.data_dir + "/upper",
+            "WorkDir": record.data_dir + "/work",
+        },
+    }
+
+
+def _mount(mount: Mount) -> dict[str, object]:
+    propagation = [option for option in mount["options"] if option.lstrip("r") in ("shared", "slave", "private")]
+    return {
+        "Type": mount["type"],
+        "Source": mount["source"],
+        "Destination": mount["target"],
+        "Driver": "",
+        "Mode": "",
+        "Options": mount["options"],
+        "RW": READ_ONLY not in mount["options"],
+        "Propagation": propagation[-1] if propagation else "rprivate" if mount["type"] == "bind" else "",
+    }
+
+
+def _network(spec: Spec) -> dict[str, object]:
+    return {
+        "Bridge": "",
+        "SandboxID": "",
+        "Ports": Map(),
+        "SandboxKey": "",
+        "EndpointID": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "MacAddress": "",
+        "Networks": Map(),
+    }
+
+
+def _config(spec: Spec) -> dict[str, object]:
+    image = spec["image"]
+    return {
+        "Hostname": spec["hostname"] or spec["id"][:12],
+        "Domainname": "",
+        "User": spec["user"],
+        "AttachStdin": "stdin" in spec["attach"],
+        "AttachStdout": "stdout" in spec["attach"],
+        "AttachStderr": "stderr" in spec["attach"],
+        "Tty": spec["tty"],
+        "OpenStdin": spec["stdin_open"],
+        "StdinOnce": spec["stdin_open"] and "stdin" in spec["attach"],
+        "Env": spec["env"],
+        "Cmd": spec["command"],
+        "Image": image["name"] if image else "",
+        "Volumes": None,
+        "WorkingDir": spec["workdir"],
+        "Entrypoint": " ".join(spec["entrypoint"] or []),
+        "OnBuild": None,
+        "Labels": Map(spec["labels"]),
+        "Annotations": Map(spec["annotations"]),
+        "StopSignal": spec["stop_signal"],
+        "CreateCommand": spec["create_command"],
+        "Umask": spec["umask"],
+        "Timeout": spec["timeout"],
+        "StopTimeout": spec["stop_timeout"],
+        "Passwd": True,
+    }
+
+
+def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, object]:
+    spec = record.spec
+    return {
+        "Binds": [_bind(mount) for mount in spec["mounts"] if mount["type"] == "bind"],
+        "CgroupManager": settings.cgroup_manager or "cgroupfs",
+        "CgroupMode": "private",
+        "ContainerIDFile": spec["cidfile"],
+        "LogConfig": {
+            "Type": spec["log"]["driver"],
+            "Config": None,
+            "Path": record.log_path if spec["log"]["driver"] != "none" else "",
+            "Tag": "",
+            "Size": f"{spec['log']['max_size']}B",
+        },
+        "NetworkMode": spec["network"],
+        "PortBindings": Map(),
+        "RestartPolicy": {"Name": spec["restart"]["policy"], "MaximumRetryCount": spec["restart"]["max"]},
+        "AutoRemove": spec["remove"],
+        "VolumeDriver": "",
+        "VolumesFrom": None,
+        "CapAdd": spec["cap_add"],
+        "CapDrop": spec["cap_drop"],
+        "Dns": [],
+        "DnsOptions": [],
+        "DnsSearch": [],
+        "ExtraHosts": [],
+        "GroupAdd": [],
+        "IpcMode": "private",
+        "Cgroup": "",
+        "Cgroups": "default",
+        "Links": None,
+        "OomScoreAdj": 0,
+        "PidMode": "private",
+        "Privileged": spec["privileged"],
+        "PublishAllPorts": False,
+        "ReadonlyRootfs": spec["read_only"],
+        "SecurityOpt": spec["security_opt"],
+        "Tmpfs": Map({mount["target"]: ",".join(mount["options"]) for mount in spec["mounts"] if mount["type"] == "tmpfs"}),
+        "UTSMode": "private",
+        "UsernsMode": "",
+        "ShmSize": SHM_SIZE,
+        "Runtime": "oci",
+        "Init": spec["init"],
+        "ConsoleSize": [0, 0],
+        "Isolation": "",
+        "CpuShares": spec["cpu_shares"],
+        "Memory": max(spec["memory"], 0),
+        "NanoCpus": int(spec["cpus"] * 1_000_000_000),
+        "CgroupParent": "",
+        "CpusetCpus": spec["cpuset_cpus"],
+        "CpusetMems": "",
+        "Devices": [],
+        "MemorySwap": spec["memory_swap"],
+        "PidsLimit": spec["pids_limit"],
+        "Ulimits": [
+            {"Name": "RLIMIT_" + limit["name"].upper(), "Soft": limit["soft"], "Hard": limit["hard"]}
+            for limit in spec["ulimits"]
+        ],
+    }
+
+
+def _bind(mount: Mount) -> str:
+    options = ",".join(mount["options"])
+    return f"{mount['source']}:{mount['target']}" + (f":{options}" if options else "")

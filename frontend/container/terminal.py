@@ -1,0 +1,76 @@
+"""Our side of an attached session: window size, signals, and what its end means for the exit status."""
+
+from __future__ import annotations
+
+import signal
+
+from remora import monitor
+from remora.frontend.container import state as states
+from remora.frontend.errors import RemoraError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from remora.monitor import RelayResult
+
+PROXIED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+OUTPUT_CLOSED = 128 + signal.SIGPIPE
+
+
+def window() -> tuple[int, int]:
+    """Rows and columns of our terminal, (0, 0) without one."""
+    for fd in (0, 1, 2):
+        size = monitor.window_size(fd)
+        if size:
+            return size
+    return 0, 0
+
+
+class signals_held:  # noqa: N801 - used as a statement
+    """Signals that are to be passed on are held back from here until the relay takes them, so that none is lost."""
+
+    __slots__ = ("wanted", "saved")
+
+    def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted
+        self.saved: set[int] = set()
+
+    def __enter__(self) -> None:
+        if self.wanted:
+            self.saved = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, PROXIED)}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.wanted:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self.saved)
+
+
+def status(result: RelayResult, what: str) -> int:
+    """The exit status for the end of a relay. what: `container web`, for messages.
+
+    Raises RemoraError when the monitor was lost, the client was cut off or the exit code is not known.
+    """
+    end = monitor.RelayEnd
+    if result.end == end.DETACHED:
+        return 0
+    if result.end == end.EXITED:
+        return record_status(result.exit or {}, what)
+    if result.end == end.OUTPUT_CLOSED:
+        return OUTPUT_CLOSED
+    if result.end == end.LAGGED:
+        raise RemoraError(f"{what}: cut off, since its output was not read fast enough", "attach again")
+    raise RemoraError(f"{what}: its monitor was lost, the exit code is unknown", "`remora ps -a` tells what became of it")
+
+
+def record_status(record: Mapping[str, object], what: str) -> int:
+    """The exit status that an exit record stands for. Raises RemoraError when the code is not known."""
+    code = states.exit_code_of(record)
+    error = states.text(record, "error")
+    if states.text(record, "why") == "runtime-failed":
+        raise RemoraError(f"{what}: {error or 'the runtime failed'}", status=code or 125)
+    if code is None:
+        raise RemoraError(f"{what}: {error or 'its exit code is unknown'}")
+    return code
