@@ -37,13 +37,18 @@ def run(arguments: Namespace, settings: Settings) -> int:
         raise RemoraError("image name or ID must be specified", "or --all")
     store = Store(settings)
     status = 0
-    wanted = [image.id for image in store.images() if image.writable] if arguments.all else arguments.images
+    wanted = (
+        [image.id for image in store.images() if image.writable]
+        if arguments.all
+        else list(dict.fromkeys(arguments.images))
+    )
     for given in wanted:
         try:
             _remove(settings, store, store.find(given), arguments.force, arguments.all)
         except UnknownImage as error:
             if arguments.ignore or arguments.force or arguments.all:
                 continue
+            error.hint = "`remora images -a` lists the images"
             _say(error)
             status = max(status, removal.UNKNOWN)
         except RemoraError as error:

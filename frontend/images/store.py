@@ -32,7 +32,9 @@ class UnknownImage(RemoraError):
     __slots__ = ("given",)
 
     def __init__(self, given: str) -> None:
-        super().__init__(f"{given}: image not known", f"fetch it with `remora pull {given}`; `remora images` lists")
+        by_id = names.HEX.issuperset(given.removeprefix("sha256:"))
+        fetch = "" if by_id else f"fetch it with `remora pull {given}`; "
+        super().__init__(f"{given}: image not known", f"{fetch}`remora images -a` lists the images")
         self.given = given
 
 
