@@ -39,15 +39,10 @@ def _entry(destination: str, kind: str, source: str, options: list[str]) -> dict
 
 def _system(spec: Spec) -> list[dict[str, Json]]:
     access = "rw" if spec["privileged"] else "ro"
-    if spec["network"] == "host":
-        # A fresh sysfs shows the mounter's network namespace, which must be the container's own.
-        sys_mount = _entry("/sys", "bind", "/sys", ["rprivate", "nosuid", "noexec", "nodev", access, "rbind"])
-    else:
-        sys_mount = _entry("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", access])
     return [
         _entry("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"]),
         _entry("/dev", "tmpfs", "tmpfs", ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
-        sys_mount,
+        _entry("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", access]),
         _entry(
             "/dev/pts",
             "devpts",
@@ -61,11 +56,8 @@ def _system(spec: Spec) -> list[dict[str, Json]]:
 
 
 def _covered(target: str, given: Sequence[Mount]) -> bool:
-    """Whether the user mounts at the target, or binds a folder of the host above it (which must not get our files)."""
-    for item in given:
-        if item["target"] == target or (item["type"] == "bind" and target.startswith(item["target"] + "/")):
-            return True
-    return False
+    """Whether the user mounts at the target or above it: what is mounted there must not get files of ours."""
+    return any(item["target"] == target or target.startswith(item["target"] + "/") for item in given)
 
 
 def _given(item: Mount) -> dict[str, Json]:
@@ -87,4 +79,6 @@ def _given(item: Mount) -> dict[str, Json]:
         options.append("rprivate")
     if "bind" not in options and "rbind" not in options:
         options.append("rbind")
+    if "ro" not in options and "rw" not in options:
+        options.append("rw")
     return _entry(item["target"], "bind", item["source"], options)
