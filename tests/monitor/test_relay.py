@@ -1,0 +1,472 @@
+"""The relay of an attached terminal, against a fake monitor and real pipes and ptys."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import pty
+import signal
+import socket
+import struct
+import termios
+import threading
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from remora.monitor import Packet, RelayEnd, core, pack
+
+DETACH = b"\x10\x11"
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    yield master, slave
+    os.close(master)
+    os.close(slave)
+
+
+def read_exactly(fd: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (piece := os.read(fd, size - len(data))):
+        data += piece
+    return data
+
+
+def is_raw(fd: int) -> bool:
+    return not termios.tcgetattr(fd)[3] & termios.ICANON
+
+
+def next_stdin(fake) -> Packet:
+    while (packet := fake.receive()).kind != core.STDIN:
+        pass
+    return packet
+
+
+def test_output_goes_to_its_stream_and_the_exit_record_comes_back(fake, relay):
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    running = relay(stdout=out_write, stderr=err_write)
+    fake.send(core.STDOUT, b"one")
+    fake.send(core.STDERR, b"two")
+    fake.exit(7)
+    result = running.end()
+    assert (result.end, result.exit) == (RelayEnd.EXITED, {"code": 7})
+    assert os.read(out_read, 100) == b"one"
+    assert os.read(err_read, 100) == b"two"
+    for fd in (out_read, out_write, err_read, err_write):
+        os.close(fd)
+
+
+def test_end_of_input_is_passed_on_and_output_goes_on(fake, relay):
+    in_read, in_write = os.pipe()
+    out_read, out_write = os.pipe()
+    running = relay(stdin=in_read, stdout=out_write)
+    os.write(in_write, b"last words")
+    os.close(in_write)
+    assert fake.receive().payload == b"last words"
+    assert fake.receive().payload == b""
+    fake.send(core.STDOUT, b"answer")
+    fake.exit()
+    assert running.end().end == RelayEnd.EXITED
+    assert os.read(out_read, 100) == b"answer"
+    for fd in (in_read, out_read, out_write):
+        os.close(fd)
+
+
+def test_an_input_file_is_read_from_where_it_stands(fake, relay, tmp_path: Path):
+    path = tmp_path / "input"
+    path.write_bytes(b"skipped, not skipped")
+    with path.open("rb") as file:
+        os.lseek(file.fileno(), 9, os.SEEK_SET)
+        running = relay(stdin=file.fileno())
+        assert fake.stdin(100) == b"not skipped"
+        fake.exit()
+        running.end()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_large_copy_in_and_out_is_complete(fake, relay, kind: str):
+    total = 64 << 20
+    block = os.urandom(1 << 20)
+    if kind == "pipe":
+        in_read, in_write = os.pipe()
+        out_read, out_write = os.pipe()
+    else:
+        in_read, in_write = (end.detach() for end in socket.socketpair())
+        out_read, out_write = (end.detach() for end in socket.socketpair())
+    running = relay(stdin=in_read, stdout=out_write)
+    digests = [hashlib.sha256(), hashlib.sha256()]
+
+    def feed() -> None:
+        for _ in range(total >> 20):
+            digests[0].update(block)
+            rest = memoryview(block)
+            while rest:
+                rest = rest[os.write(in_write, rest) :]
+        os.close(in_write)
+
+    def echo() -> None:
+        while (packet := fake.receive()).payload:
+            fake.send(core.STDOUT, packet.payload)
+        fake.exit()
+
+    threads = [threading.Thread(target=feed), threading.Thread(target=echo)]
+    for thread in threads:
+        thread.start()
+    seen = 0
+    while seen < total:
+        data = os.read(out_read, 1 << 16)
+        digests[1].update(data)
+        seen += len(data)
+    for thread in threads:
+        thread.join()
+    assert running.end().end == RelayEnd.EXITED
+    assert digests[0].digest() == digests[1].digest()
+    for fd in (in_read, out_read, out_write):
+        os.close(fd)
+
+
+def test_a_blocked_reader_stops_the_monitor_and_loses_nothing(fake, relay):
+    out_read, out_write = os.pipe()
+    running = relay(stdout=out_write)
+    fake.socket.settimeout(0.3)
+    sent = 0
+    try:
+        while sent < 1000:
+            fake.send(core.STDOUT, b"%-65536d" % sent)
+            sent += 1
+    except TimeoutError:
+        pass
+    assert sent < 100, "the relay takes packets that it can't deliver"
+    fake.socket.settimeout(20)
+    finish = threading.Thread(target=fake.exit)
+    finish.start()
+    for number in range(sent):
+        assert int(read_exactly(out_read, 65536).rstrip()) == number
+    finish.join()
+    assert running.end().end == RelayEnd.EXITED
+    os.close(out_read)
+    os.close(out_write)
+
+
+def test_the_flags_of_shared_descriptors_are_left_alone(fake, relay, terminal):
+    _, slave = terminal
+    in_read, in_write = os.pipe()
+    running = relay(stdin=in_read, stdout=slave)
+    fake.send(core.STDOUT, b"x")
+    os.write(in_write, b"y")
+    assert next_stdin(fake).payload == b"y"
+    assert not fcntl.fcntl(in_read, fcntl.F_GETFL) & os.O_NONBLOCK
+    assert not fcntl.fcntl(slave, fcntl.F_GETFL) & os.O_NONBLOCK
+    fake.exit()
+    running.end()
+    os.close(in_read)
+    os.close(in_write)
+
+
+def test_no_descriptor_is_left_behind(fake, relay, terminal):
+    before = len(os.listdir("/proc/self/fd"))
+    _, slave = terminal
+    running = relay(stdin=slave, stdout=slave, stderr=slave, raw=True, handle_output_closed=True)
+    fake.send(core.STDOUT, b"x")
+    fake.exit()
+    running.end()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_terminal_is_raw_meanwhile_and_put_back_after(fake, relay, terminal):
+    master, slave = terminal
+    before = termios.tcgetattr(slave)
+    running = relay(stdin=slave, stdout=slave, raw=True)
+    assert fake.receive().kind == core.RESIZE  # after raw mode was entered
+    assert is_raw(slave)
+    fake.send(core.STDOUT, b"a\nb")
+    assert read_exactly(master, 3) == b"a\nb", "output is changed on the way"
+    os.write(master, b"\x03")
+    assert next_stdin(fake).payload == b"\x03"
+    fake.exit()
+    running.end()
+    assert termios.tcgetattr(slave) == before
+
+
+def test_without_raw_the_terminal_is_left_alone(fake, relay, terminal):
+    master, slave = terminal
+    before = termios.tcgetattr(slave)
+    running = relay(stdin=slave)
+    os.write(master, b"line\n")
+    assert next_stdin(fake).payload == b"line\n"
+    assert termios.tcgetattr(slave) == before
+    fake.exit()
+    running.end()
+
+
+def test_the_window_size_is_sent_at_the_start(fake, relay, terminal):
+    _, slave = terminal
+    running = relay(stdin=slave, raw=True)
+    packet = fake.receive()
+    assert packet.kind == core.RESIZE
+    assert packet.payload == bytes([0x92, 0xCD, 0, 24, 0xCD, 0, 80])
+    fake.exit()
+    running.end()
+
+
+@pytest.mark.parametrize("size", [65536, 1 << 20])
+def test_a_large_paste_arrives_whole(fake, relay, terminal, size: int):
+    master, slave = terminal
+    running = relay(stdin=slave, raw=True, detach_keys=DETACH)
+    fake.receive()
+    paste = os.urandom(size).replace(b"\x10", b"_")
+
+    def type_it() -> None:
+        rest = memoryview(paste)
+        while rest:
+            rest = rest[os.write(master, rest) :]
+
+    thread = threading.Thread(target=type_it)
+    thread.start()
+    assert fake.stdin(size) == paste
+    thread.join()
+    fake.exit()
+    running.end()
+
+
+def test_detach_keys_end_the_relay_and_are_not_passed_on(fake, relay, terminal):
+    master, slave = terminal
+    running = relay(stdin=slave, raw=True, detach_keys=DETACH)
+    fake.receive()
+    os.write(master, b"before" + DETACH)
+    assert next_stdin(fake).payload == b"before"
+    result = running.end()
+    assert (result.end, result.exit) == (RelayEnd.DETACHED, None)
+    assert not is_raw(slave)
+
+
+def test_detach_keys_are_seen_when_typed_one_by_one(fake, relay, terminal):
+    master, slave = terminal
+    running = relay(stdin=slave, raw=True, detach_keys=b"abc")
+    fake.receive()
+    for key in (b"a", b"b", b"c"):
+        os.write(master, key)
+    assert running.end().end == RelayEnd.DETACHED
+
+
+def test_a_held_prefix_comes_out_by_itself(fake, relay, terminal):
+    master, slave = terminal
+    running = relay(stdin=slave, raw=True, detach_keys=DETACH)
+    fake.receive()
+    os.write(master, b"\x10")
+    assert next_stdin(fake).payload == b"\x10"
+    os.write(master, b"\x11")
+    assert next_stdin(fake).payload == b"\x11", "the keys were too far apart"
+    fake.exit()
+    assert running.end().end == RelayEnd.EXITED
+
+
+def test_detach_keys_in_piped_data_are_data(fake, relay):
+    in_read, in_write = os.pipe()
+    running = relay(stdin=in_read, detach_keys=DETACH)
+    os.write(in_write, b"a" + DETACH + b"b")
+    os.close(in_write)
+    assert fake.stdin(100) == b"a" + DETACH + b"b"
+    fake.exit()
+    assert running.end().end == RelayEnd.EXITED
+    os.close(in_read)
+
+
+def test_a_lost_monitor_is_told_apart_from_being_cut_off(fake, relay):
+    running = relay()
+    fake.socket.close()
+    assert running.end().end == RelayEnd.LOST
+
+
+def test_being_cut_off_is_reported(fake, relay):
+    running = relay()
+    fake.send(core.CONTROL, pack({"event": "lagging"}))
+    fake.socket.close()
+    assert running.end().end == RelayEnd.LAGGED
+
+
+def test_the_exit_record_is_seen_though_input_was_left_unread(fake, relay):
+    in_read, in_write = os.pipe()
+    running = relay(stdin=in_read)
+    os.write(in_write, b"nobody reads this")
+    fake.socket.recv(1, socket.MSG_PEEK)
+    fake.exit(3)
+    fake.socket.close()
+    result = running.end()
+    assert (result.end, result.exit) == (RelayEnd.EXITED, {"code": 3})
+    os.close(in_read)
+    os.close(in_write)
+
+
+def test_a_closed_output_ends_the_relay(fake, relay):
+    out_read, out_write = os.pipe()
+    os.close(out_read)
+    running = relay(stdout=out_write)
+    fake.send(core.STDOUT, b"x")
+    assert running.end().end == RelayEnd.OUTPUT_CLOSED
+    os.close(out_write)
+
+
+def test_a_closed_output_is_told_to_the_container_when_asked(fake, relay):
+    out_read, out_write = os.pipe()
+    os.close(out_read)
+    running = relay(stdout=out_write, session="s1", handle_output_closed=True)
+    fake.send(core.STDOUT, b"x")
+    assert fake.request() == {"op": "close_output", "session": "s1"}
+    fake.send(core.STDOUT, b"dropped")
+    fake.exit(141)
+    result = running.end()
+    assert (result.end, result.exit) == (RelayEnd.EXITED, {"code": 141})
+    os.close(out_write)
+
+
+def test_what_came_before_the_relay_is_not_lost(fake, relay):
+    out_read, out_write = os.pipe()
+    fake.send(core.STDOUT, b"early ")
+    fake.send(core.CONTROL, pack({"op": "attach", "ok": True, "tty": False}))
+    assert fake.connection.reply("attach")["tty"] is False
+    running = relay(stdout=out_write)
+    fake.send(core.STDOUT, b"late")
+    fake.exit()
+    running.end()
+    assert os.read(out_read, 100) == b"early late"
+    os.close(out_read)
+    os.close(out_write)
+
+
+class Child:
+    """A relay in a process of its own, which leads a session with the pty as its terminal."""
+
+    def __init__(self, fake, slave: int, **options: object) -> None:
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 99
+            try:
+                os.setsid()
+                fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+                for number in (signal.SIGINT, signal.SIGPIPE):
+                    signal.signal(number, signal.SIG_DFL)
+                fake.socket.close()
+                result = fake.connection.relay(run_dir=fake.run_dir, stdin=slave, stdout=slave, **options)
+                status = result.end
+            finally:
+                os._exit(status)
+        fake.connection.close()
+
+    def wait(self, flags: int = 0) -> int:
+        return os.waitpid(self.pid, flags)[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])
+def test_a_fatal_signal_puts_the_terminal_back_and_then_kills(fake, terminal, number: int):
+    _, slave = terminal
+    before = termios.tcgetattr(slave)
+    child = Child(fake, slave, raw=True)
+    assert fake.receive().kind == core.RESIZE
+    assert is_raw(slave)
+    os.kill(child.pid, number)
+    status = child.wait()
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == number
+    assert termios.tcgetattr(slave) == before
+
+
+def test_signals_are_passed_on_and_overtake_blocked_input(fake, terminal):
+    master, slave = terminal
+    tty.setraw(slave)
+    child = Child(fake, slave, proxy_signals=True, session="e1")
+    os.write(master, b"x")
+    assert fake.receive().payload == b"x"  # the relay is at work
+    os.set_blocking(master, False)
+    try:
+        while True:
+            os.write(master, b"x" * 4096)  # nobody takes these from the socket
+    except BlockingIOError:
+        pass
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        os.kill(child.pid, number)
+        assert fake.request() == {"op": "signal", "session": "e1", "signal": number}
+    fake.exit()
+    assert os.waitstatus_to_exitcode(child.wait()) == RelayEnd.EXITED
+
+
+def test_a_new_window_size_is_sent(fake, terminal):
+    _, slave = terminal
+    child = Child(fake, slave, raw=True)
+    assert fake.receive().kind == core.RESIZE
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 300, 0, 0))
+    packet = fake.receive()
+    assert packet.kind == core.RESIZE
+    assert packet.payload == bytes([0x92, 0xCD, 0, 50, 0xCD, 1, 44])
+    fake.exit()
+    child.wait()
+
+
+def test_being_stopped_gives_the_terminal_back_until_continued(fake, terminal):
+    _, slave = terminal
+    before = termios.tcgetattr(slave)
+    child = Child(fake, slave, raw=True)
+    assert fake.receive().kind == core.RESIZE
+    os.kill(child.pid, signal.SIGTSTP)
+    assert os.WIFSTOPPED(child.wait(os.WUNTRACED))
+    assert termios.tcgetattr(slave) == before
+    os.kill(child.pid, signal.SIGCONT)
+    assert fake.receive().kind == core.RESIZE
+    assert is_raw(slave)
+    fake.exit()
+    assert os.waitstatus_to_exitcode(child.wait()) == RelayEnd.EXITED
+    assert termios.tcgetattr(slave) == before
+
+
+def test_raw_mode_comes_back_after_a_shell_changed_the_terminal_of_a_stopped_relay(fake, terminal):
+    _, slave = terminal
+    before = termios.tcgetattr(slave)
+    child = Child(fake, slave, raw=True)
+    assert fake.receive().kind == core.RESIZE
+    os.kill(child.pid, signal.SIGSTOP)
+    assert os.WIFSTOPPED(child.wait(os.WUNTRACED))
+    termios.tcsetattr(slave, termios.TCSANOW, before)
+    os.kill(child.pid, signal.SIGCONT)
+    assert fake.receive().kind == core.RESIZE
+    assert is_raw(slave)
+    fake.exit()
+    child.wait()
+    assert termios.tcgetattr(slave) == before
+
+
+def test_ignored_signals_stay_ignored(fake, terminal):
+    _, slave = terminal
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        child = Child(fake, slave, raw=True)
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+    assert fake.receive().kind == core.RESIZE
+    os.kill(child.pid, signal.SIGHUP)
+    fake.send(core.STDOUT, b"x")
+    fake.exit()
+    assert os.waitstatus_to_exitcode(child.wait()) == RelayEnd.EXITED
+
+
+def test_a_python_signal_handler_sees_its_signal(fake, terminal):
+    _, slave = terminal
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            fake.connection.relay(run_dir=fake.run_dir, stdin=slave, raw=True)
+        except KeyboardInterrupt:
+            status = 1 if is_raw(slave) else 42
+        finally:
+            os._exit(status)
+    assert fake.receive().kind == core.RESIZE
+    os.kill(pid, signal.SIGINT)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
