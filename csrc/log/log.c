@@ -12,6 +12,10 @@
 /* 64 KiB of lines of 16 bytes become 244 KiB: one write. More would fall out of the second-level cache. */
 #define SCRATCH_SIZE ((size_t)288 * 1024)
 
+enum {
+    NOTE_MAX = 256, /* text of a record of our own */
+};
+
 static const char STREAMS[2][7] = {[LOG_STDOUT] = "stdout", [LOG_STDERR] = "stderr"};
 
 int log_open(struct log *log, enum log_driver driver, const char *path)
@@ -40,13 +44,15 @@ int log_open(struct log *log, enum log_driver driver, const char *path)
 }
 
 /*
- * Write formatted records. Returns the bytes of whole records that are in the file now (with `all`: all or none); sets
- * last_error when that isn't all. No content has a newline in it, so whatever ends in one is whole.
+ * Write formatted records. Returns the bytes of whole records that are in the file now, and sets last_error when that
+ * isn't all. When nothing behind the first `floor` bytes got in, they are taken back, too. No content has a newline in
+ * it, so whatever ends in one is whole.
  */
-static size_t append(struct log *log, const char *bytes, size_t size, bool all)
+static size_t append(struct log *log, const char *bytes, size_t size, size_t floor)
 {
     size_t done = 0;
     size_t whole = size;
+    bool left; /* a record that is cut off and could not be taken back */
     struct stat status;
 
     while (done < size) {
@@ -58,7 +64,9 @@ static size_t append(struct log *log, const char *bytes, size_t size, bool all)
             const char *newline = memrchr(bytes, '\n', done);
 
             log->last_error = n < 0 ? errno : ENOSPC;
-            whole = newline != NULL && !all ? (size_t)(newline + 1 - bytes) : 0;
+            whole = newline != NULL ? (size_t)(newline + 1 - bytes) : 0;
+            if (whole <= floor)
+                whole = 0;
             break;
         }
         done += (size_t)n;
@@ -66,9 +74,10 @@ static size_t append(struct log *log, const char *bytes, size_t size, bool all)
     if (done == size)
         log->last_error = 0;
     /* Counted from the file's end, for somebody else may have truncated it. */
-    if (done > whole && (fstat(log->fd, &status) < 0 || status.st_size < (off_t)(done - whole) ||
-                         ftruncate(log->fd, status.st_size - (off_t)(done - whole)) < 0))
-        log->torn = true;
+    left = done > whole && (fstat(log->fd, &status) < 0 || status.st_size < (off_t)(done - whole) ||
+                            ftruncate(log->fd, status.st_size - (off_t)(done - whole)) < 0);
+    if (whole > 0 || left)
+        log->torn = left;
     log->size += (int64_t)whole;
     return whole;
 }
@@ -97,48 +106,49 @@ static void drop(struct log *log, enum log_stream stream, size_t size)
     log->gap_error = log->last_error;
 }
 
+/* A record of stderr's or stdout's own making. Returns its size. */
+static size_t put_note(struct log *log, char *to, enum log_stream stream, const struct timespec *time, const char *note)
+{
+    struct cri_prefix prefix;
+
+    cri_prefix_init(&prefix, &log->clock, STREAMS[stream], time);
+    memcpy(to, prefix.text, CRI_PREFIX);
+    return CRI_PREFIX + (size_t)snprintf(to + CRI_PREFIX, NOTE_MAX, "%s\n", note);
+}
+
 /*
  * What has to stand in the file before the next record: the end of a torn record, the ends of lines that lost bytes, a
- * record that tells of the loss. False when it can't be written either.
+ * record that tells of the loss. Returns its size, mostly 0.
  */
-static bool append_prelude(struct log *log, const struct timespec *time)
+static size_t put_prelude(struct log *log, char *to, const struct timespec *time)
 {
-    static const enum log_stream both[] = {LOG_STDOUT, LOG_STDERR};
     uint64_t lost = log->gap[LOG_STDOUT] + log->gap[LOG_STDERR];
-    struct cri_prefix prefix;
-    char text[3 * sizeof(prefix.text) + 256];
+    char note[NOTE_MAX];
     size_t size = 0;
 
     if (log->torn)
-        text[size++] = '\n';
-    for (size_t i = 0; lost > 0 && i < 2; i++) {
-        enum log_stream stream = both[i];
+        to[size++] = '\n';
+    if (lost == 0)
+        return size;
+    if (log->open_line[LOG_STDOUT] && log->gap[LOG_STDOUT] > 0)
+        size += put_note(log, to + size, LOG_STDOUT, time, "");
+    /* The record of the gap is one of stderr's, and must be a line of its own. */
+    if (log->open_line[LOG_STDERR])
+        size += put_note(log, to + size, LOG_STDERR, time, "");
+    snprintf(note, sizeof(note) - 1, "remora: %llu bytes of output were not logged: %s", (unsigned long long)lost,
+             strerror(log->gap_error));
+    return size + put_note(log, to + size, LOG_STDERR, time, note);
+}
 
-        /* The record of the gap is stderr's, and must be a line of its own. */
-        if (log->open_line[stream] && (log->gap[stream] > 0 || stream == LOG_STDERR)) {
-            cri_prefix_init(&prefix, &log->clock, STREAMS[stream], time);
-            memcpy(text + size, prefix.text, CRI_PREFIX);
-            size += CRI_PREFIX;
-            text[size++] = '\n';
-        }
-    }
-    if (lost > 0) {
-        cri_prefix_init(&prefix, &log->clock, STREAMS[LOG_STDERR], time);
-        memcpy(text + size, prefix.text, CRI_PREFIX);
-        size += CRI_PREFIX;
-        size +=
-            (size_t)snprintf(text + size, sizeof(text) - size, "remora: %llu bytes of output were not logged: %.128s\n",
-                             (unsigned long long)lost, strerror(log->gap_error));
-    }
-    if (append(log, text, size, true) < size)
-        return false;
-    log->torn = false;
-    if (lost > 0) {
-        for (size_t i = 0; i < 2; i++)
-            log->open_line[i] = log->open_line[i] && log->gap[i] == 0 && i != LOG_STDERR;
-        log->gap[LOG_STDOUT] = log->gap[LOG_STDERR] = 0;
-    }
-    return true;
+/* The prelude is in the file. */
+static void prelude_done(struct log *log)
+{
+    if (log->gap[LOG_STDOUT] + log->gap[LOG_STDERR] == 0)
+        return;
+    if (log->gap[LOG_STDOUT] > 0)
+        log->open_line[LOG_STDOUT] = false;
+    log->open_line[LOG_STDERR] = false;
+    log->gap[LOG_STDOUT] = log->gap[LOG_STDERR] = 0;
 }
 
 static bool have_scratch(struct log *log)
@@ -166,20 +176,23 @@ void log_write(struct log *log, enum log_stream stream, const struct timespec *t
 
     if (log->fd < 0 || size == 0)
         return;
-    if (!have_scratch(log) ||
-        ((log->torn || log->gap[LOG_STDOUT] + log->gap[LOG_STDERR] > 0) && !append_prelude(log, time))) {
+    if (!have_scratch(log)) {
         drop(log, stream, size);
         return;
     }
     cri_prefix_init(&prefix, &log->clock, STREAMS[stream], time);
     while (from < end) {
+        size_t prelude = put_prelude(log, log->scratch, time);
+        char *records = log->scratch + prelude;
         bool open = false;
         size_t formatted, whole;
-        const char *next = cri_format(log->scratch, log->scratch_size, &prefix, from, end, &formatted, &open);
+        const char *next = cri_format(records, log->scratch_size - prelude, &prefix, from, end, &formatted, &open);
 
-        whole = append(log, log->scratch, formatted, false);
-        if (whole < formatted) {
-            size_t payload = payload_of(log->scratch, whole, &log->open_line[stream]);
+        whole = append(log, log->scratch, prelude + formatted, prelude);
+        if (whole > 0)
+            prelude_done(log);
+        if (whole < prelude + formatted) {
+            size_t payload = whole > 0 ? payload_of(records, whole - prelude, &log->open_line[stream]) : 0;
 
             log->written += payload;
             drop(log, stream, (size_t)(end - from) - payload);
