@@ -244,13 +244,17 @@ static int overlay_classic(const struct overlay *overlay)
     return result;
 }
 
-/* What a volatile mount leaves behind; with it there the kernel refuses the next one. */
-static void clear_volatile(const char *work)
+/*
+ * What a volatile mount leaves behind, so that the kernel refuses the next one: data may not have reached the disk.
+ * Whoever asks for a volatile mount again does not mind.
+ */
+static int clear_volatile(const char *work)
 {
     char path[PATH_MAX];
 
-    if (snprintf(path, sizeof(path), "%s/work/incompat/volatile", work) < (int)sizeof(path) && rmdir(path) == 0)
-        *strrchr(path, '/') = 0, (void)rmdir(path);
+    if (snprintf(path, sizeof(path), "%s/work/incompat/volatile", work) >= (int)sizeof(path))
+        return -ENAMETOOLONG;
+    return remora_remove_tree(path);
 }
 
 int rootfs_overlay(const char *const *lower, size_t n_lower, const char *upper, const char *work, bool volatile_upper,
@@ -263,8 +267,11 @@ int rootfs_overlay(const char *const *lower, size_t n_lower, const char *upper, 
         return -EINVAL;
     if (n_lower > LAYERS_MAX)
         return -E2BIG;
-    if (volatile_upper)
-        clear_volatile(work);
+    if (volatile_upper) {
+        result = clear_volatile(work);
+        if (result < 0 && result != -ENOTDIR)
+            return result;
+    }
     if (way != ROOTFS_CLASSIC) {
         result = overlay_fsopen(&overlay);
         /* An older kernel knows no such call, key or flag; the classic way gives its own error if that was not it. */
