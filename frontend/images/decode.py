@@ -5,7 +5,7 @@ A value of an unexpected type counts as absent; a file that isn't JSON at all ra
 
 from __future__ import annotations
 
-import json
+from remora.frontend import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def parse(data: bytes | str) -> object:
     """Any JSON text as plain Python values; ValueError when it is none."""
-    value: object = json.loads(data)
+    value: object = jsontext.loads(data)
     return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remora.frontend.images import names
 from remora.frontend.images.decode import as_list, as_map, as_text, member, text_list, text_map
-from remora.frontend.output.template import Map
+from remora.frontend.output.template.values import Map
 from remora.frontend.output.text import moment
 
 TYPE_CHECKING = False

@@ -18,10 +18,10 @@ the next acquire makes a new one.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import time
 
+from remora.frontend.builtin import sha256
 from remora.frontend.errors import RemoraError, os_error_text
 from remora.frontend.images import configuration, names
 from remora.frontend.images.decode import as_list, as_map, as_text, parse, text_list
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 def guard_id(settings: Settings, image_id: str) -> str:
     """Id of the guard entry: the same for everyone who works on this data folder."""
-    return hashlib.sha256(f"remora-guard\0{settings.data}\0{image_id}".encode()).hexdigest()
+    return sha256(f"remora-guard\0{settings.data}\0{image_id}".encode())
 
 
 def guard_name(settings: Settings, image_id: str) -> str:
     """What `podman ps -a --external` shows."""
-    return f"remora-{image_id[:12]}-{hashlib.sha256(settings.data.encode()).hexdigest()[:8]}"
+    return f"remora-{image_id[:12]}-{sha256(settings.data.encode())[:8]}"
 
 
 def acquire(settings: Settings, image_id: str, container_id: str) -> None:

@@ -112,7 +112,8 @@ def finish(
 
     created_ns: wall clock, for image and history. message: comment in the history.
     """
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created_ns // NS)) + f".{created_ns % NS:09d}Z"
+    fraction = f".{created_ns % NS:09d}".rstrip("0").rstrip(".")
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created_ns // NS)) + fraction + "Z"
     plain = layer.diff_id.removeprefix("sha256:")
     history = {
         "created": stamp,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HEX = frozenset("0123456789abcdef")
 WORD = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 TAG = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-DOMAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]_")
+DOMAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]")
 MAX_PATH = 255
 MAX_TAG = 128
 

@@ -23,14 +23,16 @@ def loads(text: str) -> dict[str, object]:
 def _plain(text: str) -> dict[str, object] | None:
     document: dict[str, object] = {}
     table = document
+    headers: set[str] = set()
     for raw in text.split("\n"):
         line = raw.strip()
         if not line or line[0] == "#":
             continue
         if line[0] == "[":
             found = _table(document, line)
-            if found is None:
+            if found is None or line in headers:
                 return None
+            headers.add(line)
             table = found
             continue
         key, equals, rest = line.partition("=")
