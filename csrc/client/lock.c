@@ -124,18 +124,13 @@ int remora_lock_held(const char *run_dir)
     return result < 0 ? result : held_at(path);
 }
 
-/* An inotify descriptor that tells when the lock may have become free; -EMFILE when there are no more. */
-static int watch_open(const char *path)
+/* Watch the file that is at the path now, which may be another one than last time. */
+static int watch_path(int watch, const char *path)
 {
-    CLEANUP_FD int fd = -1;
-
-    fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (fd < 0)
-        return -errno;
     /* Unlinking is IN_ATTRIB: the file itself goes (IN_DELETE_SELF) only with its last holder. */
-    if (inotify_add_watch(fd, path, IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_DONT_FOLLOW) < 0)
-        return -errno;
-    return fd_take(&fd);
+    const uint32_t events = IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_DONT_FOLLOW;
+
+    return watch >= 0 && inotify_add_watch(watch, path, events) < 0 ? -errno : 0;
 }
 
 static void watch_drain(int fd)
@@ -156,11 +151,16 @@ int remora_lock_wait(const char *run_dir, int timeout_ms)
 
     if (result < 0)
         return result;
-    watch = watch_open(path);
-    if (watch == -ENOENT || watch == -ENOTDIR)
-        return 0;
-    if (watch < 0 && watch != -EMFILE && watch != -ENOSPC)
-        return watch;
+    /* Without a watch first: closing one takes the kernel some milliseconds. */
+    result = held_at(path);
+    if (result <= 0)
+        return result;
+    watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (watch < 0 && errno != EMFILE)
+        return -errno;
+    result = watch_path(watch, path);
+    if (result < 0)
+        return result == -ENOENT || result == -ENOTDIR ? 0 : result;
     for (;;) {
         struct pollfd ready = {.fd = watch, .events = POLLIN};
         int64_t rest = deadline - client_now_ms();
@@ -179,12 +179,13 @@ int remora_lock_wait(const char *run_dir, int timeout_ms)
         if (result > 0) {
             /*
              * The kernel tells of the close just before it frees the lock (kernel 6.18, __fput), so one look is not
-             * enough: look again for a while. A file that was replaced needs a new watch.
+             * enough: look again for a while.
              */
             watch_drain(watch);
             settle = 0;
-            fd_close(&watch);
-            watch = watch_open(path);
+            result = watch_path(watch, path);
+            if (result < 0)
+                return result == -ENOENT || result == -ENOTDIR ? 0 : result;
         }
     }
 }
