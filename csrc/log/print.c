@@ -135,8 +135,19 @@ static void begin_file(struct reader *reader, int fd)
     reader->within = false;
 }
 
-/* Whether the path leads to another file by now, or the file was emptied; then it is opened or read from its beginning.
- */
+/* Whether the file was emptied meanwhile; then it is read from its beginning. Emptied and grown beyond our place can't
+ * be told. */
+static bool truncated(struct reader *reader)
+{
+    struct stat status;
+
+    if (fstat(reader->fd, &status) < 0 || status.st_size >= reader->offset + (off_t)reader->size)
+        return false;
+    begin_file(reader, fd_take(&reader->fd));
+    return true;
+}
+
+/* Whether the path leads to another file by now; then the old one is read to its end and the new one begun. */
 static bool rotated(struct reader *reader, const char *path)
 {
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -144,15 +155,11 @@ static bool rotated(struct reader *reader, const char *path)
 
     if (fd < 0 || fstat(fd, &now) < 0 || fstat(reader->fd, &ours) < 0 || !S_ISREG(now.st_mode))
         return false;
-    if (now.st_dev == ours.st_dev && now.st_ino == ours.st_ino) {
-        if (now.st_size >= reader->offset + (off_t)reader->size)
-            return false;
-    } else {
-        /* Whoever made the new file writes to the old one no more. */
-        reader->limit = -1;
-        if (read_on(reader) < 0)
-            return false;
-    }
+    if (now.st_dev == ours.st_dev && now.st_ino == ours.st_ino)
+        return false;
+    /* Whoever made the new file writes to the old one no more. */
+    if (read_on(reader) < 0)
+        return false;
     begin_file(reader, fd_take(&fd));
     return true;
 }
@@ -175,7 +182,7 @@ static int follow(struct reader *reader, const char *path)
         result = read_on(reader);
         if (result < 0 || reader->passed_until)
             break;
-        if (recheck && rotated(reader, path)) {
+        if (truncated(reader) || (recheck && rotated(reader, path))) {
             watch.recheck = true;
             continue;
         }
