@@ -23,8 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from remora.frontend.settings import Settings
-
 
 class Command:
     """One command: the module that has it (below remora.frontend.commands) and a line of help."""
@@ -128,7 +126,7 @@ def _guarded(argv: list[str], env: Mapping[str, str]) -> int:
     except BrokenPipeError:
         _mute(1)
         return 0
-    except Exception as error:  # noqa: BLE001 - the last line of defence
+    except Exception as error:
         if env.get("REMORA_DEBUG"):
             raise
         return _unexpected(argv, error)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import select
-import signal
+
+from remora.frontend.builtin import SIGPIPE, SIGXFSZ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-DEFAULTED = (signal.SIGPIPE, signal.SIGXFSZ)
+DEFAULTED = (SIGPIPE, SIGXFSZ)
 
 
 class Result:

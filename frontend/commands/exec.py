@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from remora import monitor
+from remora.frontend import jsontext
 from remora.frontend.commands import selection
 from remora.frontend.container import control, terminal
 from remora.frontend.container import record as records
@@ -67,7 +67,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
         state = states.derive(settings, record)
     session = os.urandom(32).hex()
     process = _process(arguments, settings, record, state, words, rows, columns)
-    memory = monitor.sealed_memory("exec", json.dumps(process, separators=(",", ":")).encode(errors="surrogateescape"))
+    memory = monitor.sealed_memory("exec", jsontext.dumps(process).encode())
     interactive = arguments.interactive and not arguments.detach
     user = process["user"]
     assert isinstance(user, dict)

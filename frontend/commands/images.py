@@ -86,7 +86,7 @@ def _fields(settings: Settings, store: Store, row: Row, whole: bool) -> dict[str
     """What a template may use."""
     from remora.frontend.images import listing
     from remora.frontend.output import text
-    from remora.frontend.output.template import Map
+    from remora.frontend.output.template.values import Map
 
     image = row.image
     ago = text.ago(image.created_ns, time.time_ns())
@@ -108,7 +108,7 @@ def _fields(settings: Settings, store: Store, row: Row, whole: bool) -> dict[str
         "ParentId": "",
         "ReadOnly": not image.writable,
         "RepoDigests": _digests(image),
-        "RepoTags": list(image.names),
+        "RepoTags": _tags(image),
         "Repository": row.repository,
         "SharedSize": 0,
         "Size": _size(row.size),
@@ -132,6 +132,12 @@ def _digests(image: Image) -> list[str]:
     return sorted({f"{names.split(name)[0]}@{image.digest}" for name in image.names})
 
 
+def _tags(image: Image) -> list[str]:
+    from remora.frontend.images import names
+
+    return [name for name in image.names if names.split(name)[1]]
+
+
 def _json(settings: Settings, store: Store, rows: list[Row]) -> None:
     """One object for each image, with Podman's field names."""
     import json
@@ -145,7 +151,7 @@ def _json(settings: Settings, store: Store, rows: list[Row]) -> None:
         found[image.id] = {
             "Id": image.id,
             "ParentId": "",
-            "RepoTags": image.names or None,
+            "RepoTags": _tags(image) or None,
             "RepoDigests": _digests(image),
             "Size": row.size,
             "SharedSize": 0,

@@ -37,7 +37,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
     template = None
     if not as_json:
         from remora.frontend.output.rows import unescape
-        from remora.frontend.output.template import Template
+        from remora.frontend.output.template.evaluate import Template
 
         template = Template(unescape(arguments.format))
     found: list[dict[str, object]] = []

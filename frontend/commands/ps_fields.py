@@ -6,7 +6,7 @@ from remora.frontend.commands import ps
 from remora.frontend.container import state as states
 from remora.frontend.output import rows as output
 from remora.frontend.output import text
-from remora.frontend.output.template import Map
+from remora.frontend.output.template.values import Map
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -169,9 +169,8 @@ def _lock(settings: Settings, target: Target) -> int:
     """The container's lock; -1 when the container went away by itself meanwhile (`--rm`, another `rm`)."""
     run_dir = settings.run_dir(target.id)
     for _ in range(8):
-        if not os.path.lexists(settings.data_dir(target.id)):
-            if not os.path.lexists(run_dir):
-                return -1
+        if not os.path.lexists(settings.data_dir(target.id)) and not os.path.lexists(run_dir):
+            return -1
         try:
             return monitor.lock(run_dir)
         except BlockingIOError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 
 from remora import monitor
+from remora.frontend import builtin
 from remora.frontend.commands import create
 from remora.frontend.container import lifecycle
 from remora.frontend.options import keys, table
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 INTERSPERSED = False
 EXAMPLE = "remora run -it --rm debian bash"
 # Held back from the moment a monitor may exist until the relay passes them on, so that none is lost.
-PROXIED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+PROXIED = (builtin.SIGINT, builtin.SIGTERM, builtin.SIGHUP, builtin.SIGUSR1, builtin.SIGUSR2, builtin.SIGWINCH)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
     rows, columns = _window(spec)
     attach = None if spec["detach"] else lifecycle.attachment(spec["attach"], rows=rows, columns=columns)
     proxied = () if spec["detach"] or not spec["sig_proxy"] else PROXIED
-    saved = signal.pthread_sigmask(signal.SIG_BLOCK, proxied)
+    saved = builtin.block_signals(proxied)
     try:
         try:
             started = lifecycle.start(
@@ -63,7 +63,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
             proxy_signals=spec["sig_proxy"],
         )
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, saved)
+        builtin.set_signal_mask(saved)
 
 
 def _window(spec: Spec) -> tuple[int, int]:

@@ -30,7 +30,7 @@ def facts() -> dict[str, object]:
         "Version": VERSION,
         "CoreVersion": monitor.version(),
         "PythonVersion": ".".join(str(part) for part in sys.version_info[:3]),
-        "OsArch": f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(machine, machine)}",
+        "OsArch": f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(machine, machine) }",
         "Os": "linux",
     }
 

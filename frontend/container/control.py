@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import select
-import signal as signals
 import time
 
 from remora import monitor
+from remora.frontend.builtin import SIGKILL
 from remora.frontend.container import state as states
 from remora.frontend.errors import NoSuchContainer, RemoraError
 
@@ -72,7 +72,9 @@ def kill(settings: Settings, record: ContainerRecord, number: int) -> None:
         pidfd = open_lost(state)
         if pidfd >= 0:
             try:
-                signals.pidfd_send_signal(pidfd, number)
+                import signal
+
+                signal.pidfd_send_signal(pidfd, number)
                 return
             except ProcessLookupError:
                 pass
@@ -148,7 +150,7 @@ def stop_lost(settings: Settings, record: ContainerRecord, state: ContainerState
     if pidfd >= 0:
         try:
             if not (timeout and _signal_and_wait(pidfd, number, None if timeout < 0 else timeout)):
-                _signal_and_wait(pidfd, signals.SIGKILL, LOST_KILL_TIME)
+                _signal_and_wait(pidfd, SIGKILL, LOST_KILL_TIME)
         finally:
             os.close(pidfd)
     from remora.frontend.container import sweep
@@ -158,8 +160,10 @@ def stop_lost(settings: Settings, record: ContainerRecord, state: ContainerState
 
 def _signal_and_wait(pidfd: int, number: int, timeout: float | None) -> bool:
     """Whether the process has ended in time."""
+    import signal
+
     try:
-        signals.pidfd_send_signal(pidfd, number)
+        signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
         return True
     return bool(select.select([pidfd], [], [], timeout)[0])
@@ -189,8 +193,10 @@ def pause(settings: Settings, record: ContainerRecord, wanted: bool) -> None:
                 f"container {record.name}: its monitor was lost, it can't be paused or unpaused",
                 f"`remora restart {record.name}` gives it a new one",
             )
-        raise NoSuchContainer(record.id) if not os.path.exists(record.spec_path) else not_running(
-            record, states.derive(settings, record), "pause" if wanted else "unpause"
+        raise (
+            NoSuchContainer(record.id)
+            if not os.path.exists(record.spec_path)
+            else not_running(record, states.derive(settings, record), "pause" if wanted else "unpause")
         )
     with connection:
         connection.request({"op": "pause" if wanted else "unpause"})

@@ -6,7 +6,7 @@ import os
 
 from remora.frontend.container import state as states
 from remora.frontend.oci import capabilities
-from remora.frontend.output.template import Map
+from remora.frontend.output.template.values import Map
 from remora.frontend.output.text import moment
 
 TYPE_CHECKING = False
@@ -248,7 +248,7 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
         "PublishAllPorts": False,
         "ReadonlyRootfs": spec["read_only"],
         "SecurityOpt": spec["security_opt"],
-        "Tmpfs": Map({mount["target"]: ",".join(mount["options"]) for mount in spec["mounts"] if mount["type"] == "tmpfs"}),
+        "Tmpfs": Map({item["target"]: ",".join(item["options"]) for item in spec["mounts"] if item["type"] == "tmpfs"}),
         "UTSMode": "private",
         "UsernsMode": "",
         "ShmSize": SHM_SIZE,

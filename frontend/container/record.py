@@ -6,15 +6,16 @@ It is only ever replaced as a whole (written beside, synced, renamed), so a read
 
 from __future__ import annotations
 
-import json
 import os
 
+from remora.frontend import jsontext
 from remora.frontend.container import names
 from remora.frontend.errors import NoSuchContainer, RemoraError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeGuard
 
     from remora.frontend.container.spec import Spec
     from remora.frontend.settings import Settings
@@ -66,7 +67,7 @@ class ContainerRecord:
     def save(self, durable: bool = True) -> None:
         """Write spec.json: beside, then renamed; durable: synced, with the folder. The folder must be there."""
         temporary = f"{self.spec_path}.{os.getpid()}"
-        text = json.dumps(self.spec, separators=(",", ":")).encode()
+        text = jsontext.dumps(self.spec).encode()
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -105,11 +106,11 @@ def load(settings: Settings, container_id: str) -> ContainerRecord:
     except OSError as error:
         raise CorruptRecord(container_id, path, error.strerror or "unreadable") from None
     try:
-        spec = json.loads(text)
+        spec = jsontext.loads(text)
     except (ValueError, RecursionError):
         raise CorruptRecord(container_id, path, "not a valid record (broken JSON)") from None
     why = _complaint(spec, container_id)
-    if why:
+    if why or not _is_spec(spec):
         raise CorruptRecord(container_id, path, why)
     return ContainerRecord(settings, spec)
 
@@ -133,6 +134,11 @@ _NEEDED: tuple[tuple[str, type], ...] = (
     ("detach_keys", str),
     ("runtime", str),
 )
+
+
+def _is_spec(value: object) -> TypeGuard[Spec]:
+    """For the type checker: what `_complaint` has nothing against."""
+    return isinstance(value, dict)
 
 
 def _complaint(spec: object, container_id: str) -> str:

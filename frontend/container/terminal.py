@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-
 from remora import monitor
+from remora.frontend import builtin
 from remora.frontend.container import state as states
 from remora.frontend.errors import RemoraError
 
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
     from remora.monitor import RelayResult
 
-PROXIED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-OUTPUT_CLOSED = 128 + signal.SIGPIPE
+PROXIED = (builtin.SIGINT, builtin.SIGTERM, builtin.SIGHUP, builtin.SIGQUIT, builtin.SIGUSR1, builtin.SIGUSR2)
+OUTPUT_CLOSED = 128 + builtin.SIGPIPE
 
 
 def window() -> tuple[int, int]:
@@ -39,13 +38,13 @@ class signals_held:  # noqa: N801 - used as a statement
 
     def __enter__(self) -> None:
         if self.wanted:
-            self.saved = {int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, PROXIED)}
+            self.saved = builtin.block_signals(PROXIED)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.wanted:
-            signal.pthread_sigmask(signal.SIG_SETMASK, self.saved)
+            builtin.set_signal_mask(self.saved)
 
 
 def status(result: RelayResult, what: str) -> int:
@@ -62,7 +61,7 @@ def status(result: RelayResult, what: str) -> int:
         return OUTPUT_CLOSED
     if result.end == end.LAGGED:
         raise RemoraError(f"{what}: cut off, since its output was not read fast enough", "attach again")
-    raise RemoraError(f"{what}: its monitor was lost, the exit code is unknown", "`remora ps -a` tells what became of it")
+    raise RemoraError(f"{what}: its monitor was lost, the exit code is unknown", "`remora ps -a` tells more")
 
 
 def record_status(record: Mapping[str, object], what: str) -> int:

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# As in the OCI image specification, and so in the files that other tools write: equal images get equal ids.
+ORDER = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal")
 SHELL = ["/bin/sh", "-c"]
 KNOWN = "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR"
 
@@ -48,7 +50,9 @@ def apply(changes: Sequence[str]) -> dict[str, object]:
             raise _wrong(change, f"unknown instruction {name}", f"known are {KNOWN}")
     if environment:
         config["Env"] = [f"{key}={item}" for key, item in environment.items()]
-    return {**config, **objects}
+    for name, entries in objects.items():
+        config[name] = dict(sorted(entries.items()))
+    return {name: config[name] for name in ORDER if name in config}
 
 
 def _wrong(change: str, why: str, hint: str = "") -> RemoraError:

@@ -6,11 +6,12 @@ its root, so that no link leads out), and this process's own rights, which bound
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 
 from remora import monitor
+from remora.frontend import jsontext
+from remora.frontend import jsontext
 from remora.frontend.errors import RemoraError
 from remora.frontend.oci import capabilities, cgroups, devices, files, mounts, process, resources, seccomp
 from remora.frontend.oci import user as users
@@ -86,7 +87,7 @@ def build(
 def write(config: dict[str, Json], bundle: str) -> None:
     """Write config.json into the bundle folder, which is made where needed."""
     os.makedirs(bundle, mode=0o700, exist_ok=True)
-    text = json.dumps(config, separators=(",", ":"), check_circular=False).encode()
+    text = jsontext.dumps(config).encode()
     fd = os.open(bundle + "/config.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         view = memoryview(text)

@@ -6,9 +6,9 @@ container. Converting the default profile is a pure function of the file, the ca
 
 from __future__ import annotations
 
-import json
 import os
 
+from remora.frontend import jsontext
 from remora.frontend.errors import RemoraError
 
 TYPE_CHECKING = False
@@ -50,7 +50,9 @@ def section(path: str, bounding: Sequence[str], machine: str) -> dict[str, Json]
     """
     try:
         with open(path, "rb", buffering=0) as file:
-            profile = json.loads(file.read())
+            profile = jsontext.loads(file.read())
+        if not isinstance(profile, dict):
+            raise ValueError("no JSON object")
         return convert(profile, frozenset(bounding), machine)
     except OSError as error:
         raise RemoraError(f"reading seccomp profile {path}: {error.strerror}", hint="name a readable file") from None

@@ -22,9 +22,9 @@ def render(
 ) -> str:
     """Rows through a Go template, one line each; with `table ` in front the columns (split at tabs) are aligned
     under headings. `headings` gives the heading of a field where it is not the field's name in capitals."""
-    from remora.frontend.output.template import Template
+    from remora.frontend.output.template.evaluate import Template
 
-    as_table = form.startswith("table ") or form.startswith("table\t")
+    as_table = form.startswith(("table ", "table\t"))
     template = Template(unescape(form[6:].lstrip(" ") if as_table else form))
     lines = [template.render(row) for row in rows]
     if not as_table:
@@ -55,6 +55,6 @@ def whole(form: str, value: Mapping[str, object]) -> str:
         from json import dumps
 
         return dumps(value, indent=2, ensure_ascii=False)
-    from remora.frontend.output.template import Template
+    from remora.frontend.output.template.evaluate import Template
 
     return Template(unescape(form)).render(value)

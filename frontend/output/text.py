@@ -107,9 +107,7 @@ def table(rows: list[list[str]], minimum: int = 10) -> str:
     if not rows:
         return ""
     columns = max(len(row) for row in rows)
-    widths = [
-        max([minimum, *(len(row[column]) for row in rows if column < len(row) - 1)]) for column in range(columns)
-    ]
+    widths = [max([minimum, *(len(row[column]) for row in rows if column < len(row) - 1)]) for column in range(columns)]
     lines = []
     for row in rows:
         cells = [f"{cell:<{widths[column]}}" for column, cell in enumerate(row[:-1])]

@@ -7,11 +7,7 @@ Docker and Podman add (json, join, split, lower, upper, title, pad, truncate, pr
 
 Values: None, bool, int, float, str, list, dict. A plain dict is a struct (a field it has not is an error); a
 `Map` is a map with free keys (a key it has not is `<no value>`). A callable in a dict is a method.
+
+`evaluate.Template` is what others use, and `values` for maps and times; nothing is imported here, since a table
+needs none of it.
 """
-
-from __future__ import annotations
-
-from remora.frontend.output.template.evaluate import Template
-from remora.frontend.output.template.values import Map, TemplateError, Time
-
-__all__ = ["Map", "Template", "TemplateError", "Time"]

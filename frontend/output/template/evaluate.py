@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from remora.frontend.output.template.functions import FUNCTIONS
 from remora.frontend.output.template.parser import Branch, Jump, Operand, Output, Parser, Pipeline, Text
-from remora.frontend.output.template.values import MISSING, Map, Missing, TemplateError, format_value, is_true, type_name
+from remora.frontend.output.template.values import (
+    MISSING,
+    Map,
+    Missing,
+    TemplateError,
+    format_value,
+    is_true,
+    type_name,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

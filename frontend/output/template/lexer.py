@@ -9,6 +9,7 @@ TEXT, OPEN, CLOSE, END = "text", "open", "close", "end"
 FIELD, DOT, VARIABLE, WORD, LITERAL, OPERATOR = "field", "dot", "variable", "word", "literal", "operator"
 SPACE = " \t\r\n"
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\", "'": "'", '"': '"'}
+EXPONENTS = ("e+", "e-", "E+", "E-")
 HEX_ESCAPES = {"x": 2, "u": 4, "U": 8}
 
 
@@ -129,7 +130,7 @@ def _token(text: str, at: int) -> tuple[Token, int]:
 
 def _number(text: str, at: int) -> tuple[Token, int]:
     end = at + 1
-    while end < len(text) and (_is_name(text[end]) or text[end] == "." or (text[end] in "+-" and text[end - 1] in "eE")):
+    while end < len(text) and (_is_name(text[end]) or text[end] == "." or text[end - 1 : end + 1] in EXPONENTS):
         end += 1
     word = text[at:end]
     try:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from remora.frontend.output.template import lexer
 from remora.frontend.output.template.functions import FUNCTIONS
-from remora.frontend.output.template.lexer import Token
 from remora.frontend.output.template.values import TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from remora.frontend.output.template.lexer import Token
 
 CONSTANTS: dict[str, object] = {"true": True, "false": False, "nil": None}
 UNSUPPORTED = ("define", "template", "block")
