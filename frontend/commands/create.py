@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INTERSPERSED = False
 EXAMPLE = "remora create --name web -v ./site:/srv:ro busybox httpd -f -h /srv"
-PULL_POLICIES = ("always", "missing", "never")
+PULL_POLICIES = ("always", "missing", "never", "newer")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def resolve(arguments: Namespace, settings: Settings, command: str) -> Spec:
 def _image(arguments: Namespace, settings: Settings, policy: str) -> Image:
     from remora.frontend.images.store import Store, UnknownImage
 
-    if policy != "always":
+    if policy in ("missing", "never"):
         try:
             return Store(settings).find(arguments.image)
         except UnknownImage:

@@ -12,7 +12,7 @@ import sys
 
 from remora import monitor
 from remora.frontend import runtime
-from remora.frontend.container import names, sweep
+from remora.frontend.container import names, sweep, terminal
 from remora.frontend.container.record import ContainerRecord
 from remora.frontend.errors import RemoraError, os_error_text
 from remora.frontend.images import guard
@@ -430,29 +430,7 @@ def follow(
         detach_keys=detach_keys,
         handle_output_closed=True,
     )
-    end = monitor.RelayEnd
-    if result.end == end.DETACHED:
-        connection.close()
-        return 0
-    if result.end == end.EXITED and result.exit is not None:
-        if spec["remove"]:
-            finish_removal(settings, record, connection)
-        return _status(record, result.exit)
+    if result.end == monitor.RelayEnd.EXITED and spec["remove"]:
+        finish_removal(settings, record, connection)
     connection.close()
-    if result.end == end.OUTPUT_CLOSED:
-        return 128 + 13
-    if result.end == end.LAGGED:
-        raise RemoraError(
-            f"container {record.name}: cut off because its output was not read", hint=f"`remora attach {record.name}`"
-        )
-    raise RemoraError(
-        f"container {record.name}: its monitor is gone, the exit code is unknown",
-        hint=f"`remora ps -a` tells what became of it, `remora rm -f {record.name}` removes it",
-    )
-
-
-def _status(record: ContainerRecord, exit: Mapping[str, object]) -> int:
-    code = exit.get("code")
-    if exit.get("known") is not True or not isinstance(code, int):
-        raise RemoraError(f"container {record.name} has ended, its exit code is unknown")
-    return code
+    return terminal.status(result, f"container {record.name}")

@@ -11,7 +11,6 @@ import stat
 
 from remora import monitor
 from remora.frontend import jsontext
-from remora.frontend import jsontext
 from remora.frontend.errors import RemoraError
 from remora.frontend.oci import capabilities, cgroups, devices, files, mounts, process, resources, seccomp
 from remora.frontend.oci import user as users

@@ -55,7 +55,7 @@ OPTIONS = (
     Option("--pids-limit", VALUE, "N", "Limit of processes (default 2048; -1 = none)"),
     Option("--preserve-fds", VALUE, "N", "Hand on N descriptors from 3 on", "run"),
     Option("--privileged", FLAG, "", "All capabilities and devices, nothing masked"),
-    Option("--pull", VALUE, "POLICY", "always, missing (default) or never"),
+    Option("--pull", VALUE, "POLICY", "always, missing (default), never or newer"),
     Option("--quiet -q", FLAG, "", "No progress while pulling"),
     Option("--read-only", FLAG, "", "Read-only root file system"),
     Option("--read-only-tmpfs", ON, "", "With --read-only: writable /run, /tmp and /var/tmp (default true)"),
@@ -92,5 +92,6 @@ def add_arguments(parser: ArgumentParser, command: str) -> None:
             parser.add_argument(*option.names, metavar=option.metavar, help=option.help)
         else:
             parser.add_argument(*option.names, action="append", metavar=option.metavar, help=option.help)
+    parser.set_defaults(tls_verify=None)  # not given: registries.conf decides
     parser.add_argument("image", metavar="IMAGE")
     parser.add_argument("command", nargs="...", metavar="COMMAND")

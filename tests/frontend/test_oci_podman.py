@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from remora.frontend.arguments import ArgumentParser
 from remora.frontend.oci import config
 from remora.frontend.options import request, table
