@@ -61,6 +61,9 @@ def kill(settings: Settings, record: ContainerRecord, number: int) -> None:
         with connection:
             try:
                 connection.request({"op": "signal", "signal": number, "session": ""})
+                if number == SIGKILL and states.derive(settings, record).paused:
+                    # With cgroups v1 a frozen process does not even die of SIGKILL before it is thawed.
+                    connection.request({"op": "unpause"})
                 return
             except monitor.RequestFailed as error:
                 if error.errno != 3:  # ESRCH
