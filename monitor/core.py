@@ -125,7 +125,7 @@ def receive(fd: int, buffer: Any, timeout: float | None) -> tuple[int, bytes]:
     """
     kind = ffi.new("int *")
     size = _check(_repeat(lambda left: lib.remora_receive(fd, kind, buffer, PAYLOAD_MAX, left), timeout))
-    return kind[0], ffi.buffer(buffer, size)[:]
+    return kind[0], bytes(ffi.buffer(buffer, size))
 
 
 def sealed_memory(name: str, data: bytes) -> int:
@@ -164,7 +164,7 @@ def relay(
     options.handle_output_closed = handle_output_closed
     result = ffi.new("struct remora_relay_result *")
     _check(lib.remora_relay(options, result))
-    return result.end, ffi.buffer(result.exit, result.exit_size)[:]
+    return result.end, bytes(ffi.buffer(result.exit, result.exit_size))
 
 
 def window_size(fd: int) -> tuple[int, int] | None:
@@ -203,14 +203,14 @@ def record_read(path: StrPath) -> bytes:
     """The valid exit record of an `exit` file (msgpack), ``b""`` when it has none yet."""
     buffer = ffi.new("unsigned char[]", RECORD_MAX)
     size = _check(lib.remora_record_read(os.fsencode(path), buffer, RECORD_MAX), path)
-    return ffi.buffer(buffer, size)[:]
+    return bytes(ffi.buffer(buffer, size))
 
 
 def read_file(path: StrPath, limit: int) -> bytes:
     """A whole small file, a final symlink not followed; EFBIG when it is longer than `limit` bytes."""
     buffer = ffi.new("unsigned char[]", limit)
     size = _check(lib.remora_read_file(os.fsencode(path), buffer, limit), path)
-    return ffi.buffer(buffer, size)[:]
+    return bytes(ffi.buffer(buffer, size))
 
 
 def remove_tree(path: StrPath) -> None:

@@ -7,11 +7,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class MonitorGone(Exception):  # noqa: N818  (a state of the world, not only an error)
+class MonitorGone(Exception):
     """There is no monitor, or the connection to it ended."""
 
 
-class RequestFailed(Exception):  # noqa: N818
+class RequestFailed(Exception):
     """A monitor answered that a request failed.
 
     Attributes:

@@ -23,7 +23,7 @@ def monitor_program() -> str:
         return given
     from . import _core
 
-    return os.path.join(os.path.dirname(_core.__file__), "remora-monitor")
+    return os.path.join(os.path.dirname(str(_core.__file__)), "remora-monitor")
 
 
 def spawn(

@@ -56,10 +56,13 @@ def read_record(data_dir: str | os.PathLike[str]) -> dict[str, object] | None:
 def read_ended(path: str | os.PathLike[str]) -> dict[str, object] | None:
     """The exit record in a file of ``<run>/ended``, kept for late waiters on a container that is removed.
 
+    The file holds the bare map: it is written before the container's folder goes, so nobody meets it half written.
+
     Raises:
         FileNotFoundError: there is none (any more).
+        ValueError: the file holds no map (the run folder was full).
     """
-    data = core.record_read(path)
+    data = core.read_file(path, core.RECORD_MAX)
     return unpack(data) if data else None
 
 

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,13 +86,13 @@ def fake(tmp_path: Path) -> Iterator[FakeMonitor]:
 class RelayThread:
     """`Connection.relay` in a thread."""
 
-    def __init__(self, fake: FakeMonitor, **options: object) -> None:
+    def __init__(self, fake: FakeMonitor, **options: Any) -> None:
         self.result: RelayResult | None = None
         self.error: BaseException | None = None
 
         def run() -> None:
             try:
-                self.result = fake.connection.relay(run_dir=fake.run_dir, **options)  # type: ignore[arg-type]
+                self.result = fake.connection.relay(run_dir=fake.run_dir, **options)
             except BaseException as error:
                 self.error = error
 
@@ -107,6 +108,9 @@ class RelayThread:
         return self.result
 
 
+RelayFactory = Callable[..., RelayThread]
+
+
 @pytest.fixture
-def relay(fake: FakeMonitor) -> Callable[..., RelayThread]:
+def relay(fake: FakeMonitor) -> RelayFactory:
     return lambda **options: RelayThread(fake, **options)

@@ -14,10 +14,12 @@ import threading
 import tty
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from remora.monitor import Packet, RelayEnd, core, pack
+from tests.monitor.conftest import FakeMonitor, RelayFactory
 
 DETACH = b"\x10\x11"
 
@@ -39,16 +41,16 @@ def read_exactly(fd: int, size: int) -> bytes:
 
 
 def is_raw(fd: int) -> bool:
-    return not termios.tcgetattr(fd)[3] & termios.ICANON
+    return not int(termios.tcgetattr(fd)[3]) & termios.ICANON
 
 
-def next_stdin(fake) -> Packet:
+def next_stdin(fake: FakeMonitor) -> Packet:
     while (packet := fake.receive()).kind != core.STDIN:
         pass
     return packet
 
 
-def test_output_goes_to_its_stream_and_the_exit_record_comes_back(fake, relay):
+def test_output_goes_to_its_stream_and_the_exit_record_comes_back(fake: FakeMonitor, relay: RelayFactory) -> None:
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     running = relay(stdout=out_write, stderr=err_write)
@@ -63,7 +65,7 @@ def test_output_goes_to_its_stream_and_the_exit_record_comes_back(fake, relay):
         os.close(fd)
 
 
-def test_end_of_input_is_passed_on_and_output_goes_on(fake, relay):
+def test_end_of_input_is_passed_on_and_output_goes_on(fake: FakeMonitor, relay: RelayFactory) -> None:
     in_read, in_write = os.pipe()
     out_read, out_write = os.pipe()
     running = relay(stdin=in_read, stdout=out_write)
@@ -79,7 +81,7 @@ def test_end_of_input_is_passed_on_and_output_goes_on(fake, relay):
         os.close(fd)
 
 
-def test_an_input_file_is_read_from_where_it_stands(fake, relay, tmp_path: Path):
+def test_an_input_file_is_read_from_where_it_stands(fake: FakeMonitor, relay: RelayFactory, tmp_path: Path) -> None:
     path = tmp_path / "input"
     path.write_bytes(b"skipped, not skipped")
     with path.open("rb") as file:
@@ -91,7 +93,7 @@ def test_an_input_file_is_read_from_where_it_stands(fake, relay, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
-def test_a_large_copy_in_and_out_is_complete(fake, relay, kind: str):
+def test_a_large_copy_in_and_out_is_complete(fake: FakeMonitor, relay: RelayFactory, kind: str) -> None:
     total = 64 << 20
     block = os.urandom(1 << 20)
     if kind == "pipe":
@@ -132,7 +134,7 @@ def test_a_large_copy_in_and_out_is_complete(fake, relay, kind: str):
         os.close(fd)
 
 
-def test_a_blocked_reader_stops_the_monitor_and_loses_nothing(fake, relay):
+def test_a_blocked_reader_stops_the_monitor_and_loses_nothing(fake: FakeMonitor, relay: RelayFactory) -> None:
     out_read, out_write = os.pipe()
     running = relay(stdout=out_write)
     fake.socket.settimeout(0.3)
@@ -155,7 +157,9 @@ def test_a_blocked_reader_stops_the_monitor_and_loses_nothing(fake, relay):
     os.close(out_write)
 
 
-def test_the_flags_of_shared_descriptors_are_left_alone(fake, relay, terminal):
+def test_the_flags_of_shared_descriptors_are_left_alone(
+    fake: FakeMonitor, relay: RelayFactory, terminal: tuple[int, int]
+) -> None:
     _, slave = terminal
     in_read, in_write = os.pipe()
     running = relay(stdin=in_read, stdout=slave)
@@ -170,7 +174,7 @@ def test_the_flags_of_shared_descriptors_are_left_alone(fake, relay, terminal):
     os.close(in_write)
 
 
-def test_no_descriptor_is_left_behind(fake, relay, terminal):
+def test_no_descriptor_is_left_behind(fake: FakeMonitor, relay: RelayFactory, terminal: tuple[int, int]) -> None:
     before = len(os.listdir("/proc/self/fd"))
     _, slave = terminal
     running = relay(stdin=slave, stdout=slave, stderr=slave, raw=True, handle_output_closed=True)
@@ -180,7 +184,9 @@ def test_no_descriptor_is_left_behind(fake, relay, terminal):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_the_terminal_is_raw_meanwhile_and_put_back_after(fake, relay, terminal):
+def test_the_terminal_is_raw_meanwhile_and_put_back_after(
+    fake: FakeMonitor, relay: RelayFactory, terminal: tuple[int, int]
+) -> None:
     master, slave = terminal
     before = termios.tcgetattr(slave)
     running = relay(stdin=slave, stdout=slave, raw=True)
@@ -195,7 +201,9 @@ def test_the_terminal_is_raw_meanwhile_and_put_back_after(fake, relay, terminal)
     assert termios.tcgetattr(slave) == before
 
 
-def test_without_raw_the_terminal_is_left_alone(fake, relay, terminal):
+def test_without_raw_the_terminal_is_left_alone(
+    fake: FakeMonitor, relay: RelayFactory, terminal: tuple[int, int]
+) -> None:
     master, slave = terminal
     before = termios.tcgetattr(slave)
     running = relay(stdin=slave)
@@ -206,7 +214,9 @@ def test_without_raw_the_terminal_is_left_alone(fake, relay, terminal):
     running.end()
 
 
-def test_the_window_size_is_sent_at_the_start(fake, relay, terminal):
+def test_the_window_size_is_sent_at_the_start(
+    fake: FakeMonitor, relay: RelayFactory, terminal: tuple[int, int]
+) -> None:
     _, slave = terminal
     running = relay(stdin=slave, raw=True)
     packet = fake.receive()
@@ -217,7 +227,9 @@ def test_the_window_size_is_sent_at_the_start(fake, relay, terminal):
 
 
 @pytest.mark.parametrize("size", [65536, 1 << 20])
-def test_a_large_paste_arrives_whole(fake, relay, terminal, size: int):
+def test_a_large_paste_arrives_whole(
+    fake: FakeMonitor, relay: RelayFactory, terminal: tuple[int, int], size: int
+) -> None:
     master, slave = terminal
     running = relay(stdin=slave, raw=True, detach_keys=DETACH)
     fake.receive()
@@ -236,7 +248,9 @@ def test_a_large_paste_arrives_whole(fake, relay, terminal, size: int):
     running.end()
 
 
-def test_detach_keys_end_the_relay_and_are_not_passed_on(fake, relay, terminal):
+def test_detach_keys_end_the_relay_and_are_not_passed_on(
+    fake: FakeMonitor, relay: RelayFactory, terminal: tuple[int, int]
+) -> None:
     master, slave = terminal
     running = relay(stdin=slave, raw=True, detach_keys=DETACH)
     fake.receive()
@@ -247,7 +261,9 @@ def test_detach_keys_end_the_relay_and_are_not_passed_on(fake, relay, terminal):
     assert not is_raw(slave)
 
 
-def test_detach_keys_are_seen_when_typed_one_by_one(fake, relay, terminal):
+def test_detach_keys_are_seen_when_typed_one_by_one(
+    fake: FakeMonitor, relay: RelayFactory, terminal: tuple[int, int]
+) -> None:
     master, slave = terminal
     running = relay(stdin=slave, raw=True, detach_keys=b"abc")
     fake.receive()
@@ -256,7 +272,7 @@ def test_detach_keys_are_seen_when_typed_one_by_one(fake, relay, terminal):
     assert running.end().end == RelayEnd.DETACHED
 
 
-def test_a_held_prefix_comes_out_by_itself(fake, relay, terminal):
+def test_a_held_prefix_comes_out_by_itself(fake: FakeMonitor, relay: RelayFactory, terminal: tuple[int, int]) -> None:
     master, slave = terminal
     running = relay(stdin=slave, raw=True, detach_keys=DETACH)
     fake.receive()
@@ -268,7 +284,7 @@ def test_a_held_prefix_comes_out_by_itself(fake, relay, terminal):
     assert running.end().end == RelayEnd.EXITED
 
 
-def test_detach_keys_in_piped_data_are_data(fake, relay):
+def test_detach_keys_in_piped_data_are_data(fake: FakeMonitor, relay: RelayFactory) -> None:
     in_read, in_write = os.pipe()
     running = relay(stdin=in_read, detach_keys=DETACH)
     os.write(in_write, b"a" + DETACH + b"b")
@@ -279,20 +295,20 @@ def test_detach_keys_in_piped_data_are_data(fake, relay):
     os.close(in_read)
 
 
-def test_a_lost_monitor_is_told_apart_from_being_cut_off(fake, relay):
+def test_a_lost_monitor_is_told_apart_from_being_cut_off(fake: FakeMonitor, relay: RelayFactory) -> None:
     running = relay()
     fake.socket.close()
     assert running.end().end == RelayEnd.LOST
 
 
-def test_being_cut_off_is_reported(fake, relay):
+def test_being_cut_off_is_reported(fake: FakeMonitor, relay: RelayFactory) -> None:
     running = relay()
     fake.send(core.CONTROL, pack({"event": "lagging"}))
     fake.socket.close()
     assert running.end().end == RelayEnd.LAGGED
 
 
-def test_the_exit_record_is_seen_though_input_was_left_unread(fake, relay):
+def test_the_exit_record_is_seen_though_input_was_left_unread(fake: FakeMonitor, relay: RelayFactory) -> None:
     in_read, in_write = os.pipe()
     running = relay(stdin=in_read)
     os.write(in_write, b"nobody reads this")
@@ -305,7 +321,7 @@ def test_the_exit_record_is_seen_though_input_was_left_unread(fake, relay):
     os.close(in_write)
 
 
-def test_a_closed_output_ends_the_relay(fake, relay):
+def test_a_closed_output_ends_the_relay(fake: FakeMonitor, relay: RelayFactory) -> None:
     out_read, out_write = os.pipe()
     os.close(out_read)
     running = relay(stdout=out_write)
@@ -314,7 +330,7 @@ def test_a_closed_output_ends_the_relay(fake, relay):
     os.close(out_write)
 
 
-def test_a_closed_output_is_told_to_the_container_when_asked(fake, relay):
+def test_a_closed_output_is_told_to_the_container_when_asked(fake: FakeMonitor, relay: RelayFactory) -> None:
     out_read, out_write = os.pipe()
     os.close(out_read)
     running = relay(stdout=out_write, session="s1", handle_output_closed=True)
@@ -327,7 +343,7 @@ def test_a_closed_output_is_told_to_the_container_when_asked(fake, relay):
     os.close(out_write)
 
 
-def test_what_came_before_the_relay_is_not_lost(fake, relay):
+def test_what_came_before_the_relay_is_not_lost(fake: FakeMonitor, relay: RelayFactory) -> None:
     out_read, out_write = os.pipe()
     fake.send(core.STDOUT, b"early ")
     fake.send(core.CONTROL, pack({"op": "attach", "ok": True, "tty": False}))
@@ -344,7 +360,7 @@ def test_what_came_before_the_relay_is_not_lost(fake, relay):
 class Child:
     """A relay in a process of its own, which leads a session with the pty as its terminal."""
 
-    def __init__(self, fake, slave: int, **options: object) -> None:
+    def __init__(self, fake: FakeMonitor, slave: int, **options: Any) -> None:
         self.pid = os.fork()
         if self.pid == 0:
             status = 99
@@ -365,7 +381,9 @@ class Child:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])
-def test_a_fatal_signal_puts_the_terminal_back_and_then_kills(fake, terminal, number: int):
+def test_a_fatal_signal_puts_the_terminal_back_and_then_kills(
+    fake: FakeMonitor, terminal: tuple[int, int], number: int
+) -> None:
     _, slave = terminal
     before = termios.tcgetattr(slave)
     child = Child(fake, slave, raw=True)
@@ -378,7 +396,7 @@ def test_a_fatal_signal_puts_the_terminal_back_and_then_kills(fake, terminal, nu
     assert termios.tcgetattr(slave) == before
 
 
-def test_signals_are_passed_on_and_overtake_blocked_input(fake, terminal):
+def test_signals_are_passed_on_and_overtake_blocked_input(fake: FakeMonitor, terminal: tuple[int, int]) -> None:
     master, slave = terminal
     tty.setraw(slave)
     child = Child(fake, slave, proxy_signals=True, session="e1")
@@ -397,7 +415,7 @@ def test_signals_are_passed_on_and_overtake_blocked_input(fake, terminal):
     assert os.waitstatus_to_exitcode(child.wait()) == RelayEnd.EXITED
 
 
-def test_a_new_window_size_is_sent(fake, terminal):
+def test_a_new_window_size_is_sent(fake: FakeMonitor, terminal: tuple[int, int]) -> None:
     _, slave = terminal
     child = Child(fake, slave, raw=True)
     assert fake.receive().kind == core.RESIZE
@@ -409,7 +427,7 @@ def test_a_new_window_size_is_sent(fake, terminal):
     child.wait()
 
 
-def test_being_stopped_gives_the_terminal_back_until_continued(fake, terminal):
+def test_being_stopped_gives_the_terminal_back_until_continued(fake: FakeMonitor, terminal: tuple[int, int]) -> None:
     _, slave = terminal
     before = termios.tcgetattr(slave)
     child = Child(fake, slave, raw=True)
@@ -425,7 +443,9 @@ def test_being_stopped_gives_the_terminal_back_until_continued(fake, terminal):
     assert termios.tcgetattr(slave) == before
 
 
-def test_raw_mode_comes_back_after_a_shell_changed_the_terminal_of_a_stopped_relay(fake, terminal):
+def test_raw_mode_comes_back_after_a_shell_changed_the_terminal_of_a_stopped_relay(
+    fake: FakeMonitor, terminal: tuple[int, int]
+) -> None:
     _, slave = terminal
     before = termios.tcgetattr(slave)
     child = Child(fake, slave, raw=True)
@@ -441,7 +461,7 @@ def test_raw_mode_comes_back_after_a_shell_changed_the_terminal_of_a_stopped_rel
     assert termios.tcgetattr(slave) == before
 
 
-def test_ignored_signals_stay_ignored(fake, terminal):
+def test_ignored_signals_stay_ignored(fake: FakeMonitor, terminal: tuple[int, int]) -> None:
     _, slave = terminal
     previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -455,7 +475,7 @@ def test_ignored_signals_stay_ignored(fake, terminal):
     assert os.waitstatus_to_exitcode(child.wait()) == RelayEnd.EXITED
 
 
-def test_a_python_signal_handler_sees_its_signal(fake, terminal):
+def test_a_python_signal_handler_sees_its_signal(fake: FakeMonitor, terminal: tuple[int, int]) -> None:
     _, slave = terminal
     pid = os.fork()
     if pid == 0:
