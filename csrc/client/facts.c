@@ -71,7 +71,9 @@ int64_t remora_process_start(pid_t pid)
     if (at == NULL || at[1] == 0)
         return -EBADMSG;
     at += 2;
-    /* A zombie has a start time too; it is the caller's business to ask for more. */
+    /* A zombie has a start time too, but nothing runs any more: who inherited it may take a second to reap it. */
+    if (*at == 'Z' || *at == 'X')
+        return -ESRCH;
     for (int i = 0; i < START_FIELD; i++) {
         at = strchr(at, ' ');
         if (at == NULL)

@@ -126,7 +126,7 @@ ssize_t remora_read_file(const char *path, void *buffer, size_t capacity);
 /* Remove a tree without following symlinks or crossing into other mounts; 0 (also when absent) or -errno. */
 int remora_remove_tree(const char *path);
 
-/* Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat), or -ESRCH. */
+/* Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat); -ESRCH: none, or a zombie. */
 int64_t remora_process_start(pid_t pid);
 
 /* ---- root file systems ---------------------------------------------------------------------- */
