@@ -159,11 +159,14 @@ def _complaint(spec: object, container_id: str) -> str:
 
 
 def ids(settings: Settings) -> list[str]:
-    """The ids of all container folders, whether whole or not, in no order."""
-    try:
-        return [name for name in os.listdir(settings.containers) if is_id(name)]
-    except FileNotFoundError:
-        return []
+    """The ids of all container folders and run folders, whether whole or not, in no order."""
+    found: set[str] = set()
+    for folder in (settings.containers, settings.run):
+        try:
+            found.update(name for name in os.listdir(folder) if is_id(name))
+        except FileNotFoundError:
+            pass
+    return list(found)
 
 
 def is_id(text: str) -> bool:
@@ -172,12 +175,17 @@ def is_id(text: str) -> bool:
 
 
 def records(settings: Settings, corrupt: list[CorruptRecord] | None = None) -> Iterator[ContainerRecord]:
-    """Every container; half-made folders are left out, corrupt ones are appended to `corrupt`."""
+    """Every container; corrupt ones are appended to `corrupt`, half-made ones that nobody works on are swept."""
     for container_id in ids(settings):
         try:
             yield load(settings, container_id)
         except NoSuchContainer:
-            continue
+            from remora.frontend.container import sweep
+
+            try:
+                sweep.sweep_if_stale(settings, container_id)
+            except (OSError, RemoraError):
+                continue  # a listing doesn't fail because of it; `rm` names what is in the way
         except CorruptRecord as error:
             if corrupt is not None:
                 corrupt.append(error)
