@@ -98,6 +98,11 @@ def _storage_conf(folder: Path) -> Path:
     return path
 
 
+def _unmount(conf: Path) -> None:
+    """skopeo leaves the store's overlay folder as a mount point of its own, which pytest could not remove later."""
+    subprocess.run(["umount", "--quiet", conf.parent / "storage" / "overlay"], check=False, timeout=DEADLINE)
+
+
 @pytest.fixture(scope="session")
 def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root file system of Debian's busybox-static as a tarball."""
@@ -107,7 +112,7 @@ def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def storage_conf(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Path:
+def storage_conf(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Iterator[Path]:
     """A private image store that holds `localhost/busybox:latest`, made by `remora import`."""
     if os.geteuid() != 0:
         pytest.fail("containers need root for now: run the tests with `make test`")
@@ -116,7 +121,8 @@ def storage_conf(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) ->
     Remora(folder / "import", conf).run(
         "import", "-c", 'CMD ["/bin/sh"]', "-c", "ENV PATH=/bin:/usr/bin", str(busybox_tar), "busybox"
     )
-    return conf
+    yield conf
+    _unmount(conf)
 
 
 @pytest.fixture
@@ -133,4 +139,5 @@ def empty_remora(tmp_path: Path) -> Iterator[Remora]:
     program = Remora(tmp_path / "remora", _storage_conf(tmp_path / "images"))
     yield program
     program.clear()
+    _unmount(tmp_path / "images" / "storage.conf")
     shutil.rmtree(tmp_path / "images", ignore_errors=True)
