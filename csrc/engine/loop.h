@@ -10,6 +10,7 @@
 #define REMORA_ENGINE_LOOP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
