@@ -1,0 +1,1 @@
+"""What several test folders use: terminals, a look at the host, waiting."""
