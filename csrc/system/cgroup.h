@@ -22,8 +22,8 @@ struct cgroup {
 };
 
 /*
- * Open for a process; `hint` is the cgroup path asked for ("/remora/<id>", may be ""), used where /proc/PID/cgroup no longer
- * tells (v1 shows "/" for a zombie). Never fails: what is missing stays unknown. `cgroup` may be uninitialised.
+ * Open for a process; `hint` is the cgroup path asked for ("/remora/<id>", may be ""), used where /proc/PID/cgroup no
+ * longer tells (v1 shows "/" for a zombie). Never fails: what is missing stays unknown. `cgroup` may be uninitialised.
  */
 void cgroup_open(struct cgroup *cgroup, pid_t pid, const char *hint);
 /* Take in an event; updates `oom`. */
