@@ -64,7 +64,15 @@ def _remove(settings: Settings, store: Store, image: Image, force: bool, every_n
         from remora.frontend import cli
 
         options = ["--root", settings.data, "--runroot", settings.run]
-        cli.main([*options, "rm", "--force", "--time", "0", *ids], settings.environ)
+        stdout = os.dup(1)
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:  # the ids that `rm` prints are not what was asked for here
+            os.dup2(null, 1)
+            cli.main([*options, "rm", "--force", "--time", "0", *ids], settings.environ)
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+            os.close(null)
 
     lines = removal.remove(
         settings, store, image, force=force, every_name=every_name, remove_containers=remove_containers

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 def parse(data: bytes | str) -> object:
     """Any JSON text as plain Python values; ValueError when it is none."""
-    value: object = jsontext.loads(data)
-    return value
+    try:
+        return jsontext.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def as_map(value: object) -> dict[str, object]:

@@ -54,11 +54,14 @@ def acquire(settings: Settings, image_id: str, container_id: str) -> None:
     reference = f"{folder}/{container_id}"
     while True:
         try:
-            os.makedirs(folder, 0o700, exist_ok=True)
+            try:
+                os.mkdir(folder, 0o700)
+            except FileExistsError:
+                pass
             os.close(os.open(reference, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             break
-        except FileNotFoundError:  # the last user removed the folder in between
-            continue
+        except FileNotFoundError:  # the last user removed the folder in between, or this is the first container
+            os.makedirs(settings.images, 0o700, exist_ok=True)
         except OSError as error:
             raise RemoraError(f"marking image {image_id[:12]} as used: {os_error_text(error)}")
     try:

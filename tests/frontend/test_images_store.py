@@ -228,11 +228,9 @@ def test_what_podman_and_buildah_made_is_found(empty_remora: Remora, busybox_tar
     (tmp_path / "Containerfile").write_text("FROM localhost/pod:1\nCOPY Containerfile /here\nLABEL k=v\n")
     tool(empty_remora, "buildah", "bud", "-q", "-t", "built:1", str(tmp_path))
     image = open_store(empty_remora).find("built:1")
-    assert image.config["Labels"] == {"k": "v"} | {
-        key: value
-        for key, value in image.config["Labels"].items()
-        if key.startswith("io.buildah")  # type: ignore[attr-defined]
-    }
+    labels = image.config["Labels"]
+    assert isinstance(labels, dict)
+    assert labels["k"] == "v"
     assert (Path(image.lower[0]) / "here").is_file()
     assert len(image.lower) == 2
 
