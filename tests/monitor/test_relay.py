@@ -490,3 +490,65 @@ def test_a_python_signal_handler_sees_its_signal(fake: FakeMonitor, terminal: tu
     assert fake.receive().kind == core.RESIZE
     os.kill(pid, signal.SIGINT)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
+
+
+def test_a_relay_in_the_background_waits_for_the_foreground(fake: FakeMonitor, terminal: tuple[int, int]) -> None:
+    """A shell's part is played by a session leader, which starts the relay in a process group of its own."""
+    _, slave = terminal
+    before = termios.tcgetattr(slave)
+    shell = os.fork()
+    if shell == 0:
+        status = 99
+        try:
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # as shells do
+            job = os.fork()
+            if job == 0:
+                os.setpgid(0, 0)
+                signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+                fake.socket.close()
+                os._exit(fake.connection.relay(run_dir=fake.run_dir, stdin=slave, stdout=slave, raw=True).end)
+            fake.connection.close()
+            _, stopped = os.waitpid(job, os.WUNTRACED)
+            assert os.WIFSTOPPED(stopped)
+            assert os.WSTOPSIG(stopped) == signal.SIGTTOU
+            assert termios.tcgetattr(slave) == before
+            os.tcsetpgrp(slave, job)
+            os.kill(job, signal.SIGCONT)
+            _, ended = os.waitpid(job, 0)
+            status = os.waitstatus_to_exitcode(ended)
+        finally:
+            os._exit(status)
+    fake.connection.close()
+    assert fake.receive().kind == core.RESIZE
+    assert is_raw(slave)
+    fake.exit()
+    assert os.waitstatus_to_exitcode(os.waitpid(shell, 0)[1]) == RelayEnd.EXITED
+    assert termios.tcgetattr(slave) == before
+
+
+def test_an_idle_relay_uses_no_time(fake: FakeMonitor, terminal: tuple[int, int]) -> None:
+    """Also with its input at an end and its second connection closed, which poll reports for ever."""
+    master, slave = terminal
+    tty.setraw(slave)
+    child = Child(fake, slave, proxy_signals=True, handle_output_closed=True)
+    os.write(master, b"x")
+    assert next_stdin(fake).payload == b"x"
+    os.kill(child.pid, signal.SIGUSR1)
+    assert fake.request()["op"] == "signal"
+    fake.second.close()
+    used = os.sysconf("SC_CLK_TCK")
+
+    def ticks() -> int:
+        with open(f"/proc/{child.pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    begin = ticks()
+    fake.socket.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        fake.receive()
+    assert ticks() - begin < used // 10
+    fake.exit()
+    child.wait()
