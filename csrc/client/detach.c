@@ -70,7 +70,8 @@ size_t detach_flush(struct detach *detach, unsigned char *out)
 {
     size_t held = detach->held;
 
-    memcpy(out, detach->keys, held);
+    if (held > 0) /* without any keys there is nothing to copy from */
+        memcpy(out, detach->keys, held);
     detach->held = 0;
     return held;
 }
