@@ -2,6 +2,7 @@
 #include "log/log.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -80,6 +81,78 @@ static size_t append(struct log *log, const char *bytes, size_t size, size_t flo
         log->torn = left;
     log->size += (int64_t)whole;
     return whole;
+}
+
+void log_limit(struct log *log, const char *path, int64_t bytes)
+{
+    struct stat status;
+
+    /* A device is never replaced by a file. */
+    log->path = path;
+    log->limit = bytes > 0 && log->fd >= 0 && fstat(log->fd, &status) == 0 && S_ISREG(status.st_mode) ? bytes : 0;
+}
+
+/* Begin an empty file in the full one's place. When that fails, the full one goes on growing: rather that than a loss.
+ */
+static bool rotate(struct log *log)
+{
+    CLEANUP_FD int fd = -1;
+    char path[PATH_MAX];
+    int length = snprintf(path, sizeof(path), "%s.new", log->path);
+
+    if (length < 0 || (size_t)length >= sizeof(path))
+        return false;
+    unlink(path);
+    fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return false;
+    if (rename(path, log->path) < 0) {
+        unlink(path);
+        return false;
+    }
+    fd_close(&log->fd);
+    log->fd = fd_take(&fd);
+    log->size = 0;
+    log->torn = false;
+    return true;
+}
+
+/* How many bytes of the records still belong into the file: whole records below the limit, but at least one. */
+static size_t fitting(struct log *log, const char *records, size_t size)
+{
+    size_t room = log->size < log->limit ? (size_t)(log->limit - log->size) : 0;
+    const char *newline = room > 0 ? memrchr(records, '\n', size < room ? size : room) : NULL;
+
+    if (newline == NULL && log->size > 0 && rotate(log))
+        return fitting(log, records, size);
+    if (newline == NULL)
+        newline = memchr(records, '\n', size);
+    return (size_t)(newline + 1 - records);
+}
+
+/* As append, divided over files where there is a limit. */
+static size_t append_limited(struct log *log, const char *bytes, size_t size, size_t floor)
+{
+    size_t done = 0;
+
+    if (log->limit == 0)
+        return append(log, bytes, size, floor);
+    while (done < size) {
+        size_t part = fitting(log, bytes + done, size - done);
+        size_t whole;
+
+        /* What is needed before the first record is not told apart from it. */
+        if (done == 0 && part <= floor) {
+            const char *newline = memchr(bytes + floor, '\n', size - floor);
+
+            part = (size_t)(newline + 1 - bytes);
+        }
+        whole = append(log, bytes + done, part, done == 0 ? floor : 0);
+        done += whole;
+        if (whole < part)
+            break;
+    }
+    return done;
 }
 
 /* The stream's bytes in formatted records of one stream: a full record's newline is one of them, a partial one's is
@@ -188,7 +261,7 @@ void log_write(struct log *log, enum log_stream stream, const struct timespec *t
         size_t formatted, whole;
         const char *next = cri_format(records, log->scratch_size - prelude, &prefix, from, end, &formatted, &open);
 
-        whole = append(log, log->scratch, prelude + formatted, prelude);
+        whole = append_limited(log, log->scratch, prelude + formatted, prelude);
         if (whole > 0)
             prelude_done(log);
         if (whole < prelude + formatted) {

@@ -37,6 +37,8 @@ struct log {
     int last_error; /* errno of the last failed write, 0 after a good one */
     char *scratch; /* formatted output; mapped at the first write, given back by log_idle */
     size_t scratch_size;
+    const char *path; /* borrowed; with a limit */
+    int64_t limit; /* bytes of the file; 0 = none */
     /* of the log's own: */
     struct cri_clock clock;
     uint64_t gap[2]; /* payload bytes dropped since the last good write, by stream */
@@ -50,6 +52,12 @@ struct log {
  * write. 0 or -errno (-EINVAL: neither a regular file nor a character device). `log` may be uninitialised.
  */
 int log_open(struct log *log, enum log_driver driver, const char *path);
+/*
+ * Keep the file below `bytes` (0 = no limit): before a record that would not fit, a new and empty file takes the place
+ * of the full one by rename, as conmon does. A record is never cut; one that is larger than the limit has a file of its
+ * own. Borrows `path`, the one of log_open, for the log's life.
+ */
+void log_limit(struct log *log, const char *path, int64_t bytes);
 /* Log `size` bytes read from a stream at one time (wall clock). */
 void log_write(struct log *log, enum log_stream stream, const struct timespec *time, const void *bytes, size_t size);
 /* Give back the scratch memory; the next write allocates it again. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The CRI format byte by byte, what is accepted of other writers, and text made harmless for a terminal. */
+#include <sys/sysmacros.h>
 #include <time.h>
 
 #include "log/log.h"
@@ -41,6 +42,66 @@ static void the_driver_none_writes_nothing(void)
     unlink("log");
     assert(mkfifo("log", 0600) == 0 && log_open(&log, LOG_K8S_FILE, "log") < 0);
     unlink("log");
+}
+
+static void a_limit_divides_the_log_between_records(int64_t limit)
+{
+    struct remora_log_options options = print_all();
+    struct timespec now = {1763760722, 30194562};
+    struct text raw, out, all = {0};
+    struct log log;
+    char line[64];
+    struct stat status;
+    int inode_changes = 0;
+    ino_t inode = 0;
+
+    unlink("log");
+    assert(log_open(&log, LOG_K8S_FILE, "log") == 0);
+    log_limit(&log, "log", limit);
+    for (int i = 0; i < 500; i++) {
+        int size = snprintf(line, sizeof(line), "%d%s", i, i % 7 == 0 ? "\n\nx" : "\n");
+
+        log_write(&log, LOG_STDOUT, &now, line, (size_t)size);
+        text_add(&all, line, (size_t)size);
+        assert(stat("log", &status) == 0);
+        assert(status.st_size <= limit || limit < 60);
+        inode_changes += inode != 0 && inode != status.st_ino;
+        inode = status.st_ino;
+    }
+    assert(inode_changes > 5 && log.written == all.size && log.dropped == 0);
+    raw = file_text(log.fd);
+    assert(raw.bytes[raw.size - 1] == '\n' && (int64_t)raw.size == log.size && strncmp(raw.bytes, "2025-", 5) == 0);
+    assert(print_into("log", options, &out, NULL) == 0);
+    assert(out.size > 0 && memcmp(out.bytes, all.bytes + all.size - out.size, out.size) == 0);
+    text_free(&out);
+    text_free(&raw);
+    /* Many records at once, too: the last ones are there. */
+    log_write(&log, LOG_STDOUT, &now, all.bytes, all.size);
+    assert(print_into("log", options, &out, NULL) == 0);
+    assert(out.size > 0 && memcmp(out.bytes, all.bytes + all.size - out.size, out.size) == 0);
+    assert(log.size <= limit || limit < 60);
+    text_free(&out);
+    text_free(&all);
+    assert(access("log.new", F_OK) < 0);
+    log_deinit(&log);
+    unlink("log");
+}
+
+static void a_device_is_never_replaced(void)
+{
+    struct timespec now = {1, 1};
+    struct stat status;
+    struct log log;
+
+    /* Not the machine's own /dev/null: a defect would destroy it. */
+    assert(mknod("null", S_IFCHR | 0600, makedev(1, 3)) == 0);
+    assert(log_open(&log, LOG_K8S_FILE, "null") == 0);
+    log_limit(&log, "null", 100);
+    for (int i = 0; i < 100; i++)
+        log_write(&log, LOG_STDOUT, &now, "one more line\n", 14);
+    assert(stat("null", &status) == 0 && S_ISCHR(status.st_mode) && log.dropped == 0);
+    log_deinit(&log);
+    unlink("null");
 }
 
 static void records_of_other_writers_are_read(void)
@@ -270,6 +331,11 @@ int main(void)
                                                        "2025-11-21T18:02:02.999999999-03:30 stderr P par\n"
                                                        "2025-11-21T18:02:03.000000000-03:30 stderr F tial\r\n");
     the_driver_none_writes_nothing();
+    a_limit_divides_the_log_between_records(1);
+    a_limit_divides_the_log_between_records(60);
+    a_limit_divides_the_log_between_records(1000);
+    a_limit_divides_the_log_between_records(4096);
+    a_device_is_never_replaced();
     records_of_other_writers_are_read();
     control_characters_are_shown();
     nothing_that_a_terminal_obeys_comes_through();
