@@ -57,6 +57,7 @@ static int parse_log(struct config *config)
     const char *driver = msg_text(&config->msg, log, "driver", "none");
 
     config->log_path = msg_text(&config->msg, log, "path", "");
+    config->log_max_size = msg_int(log, "max_size", 0);
     if (strcmp(driver, "none") == 0)
         config->log_driver = LOG_NONE;
     else if (strcmp(driver, "k8s-file") == 0 && config->log_path[0] == '/')

@@ -41,6 +41,7 @@ struct config {
     unsigned rows, cols;
     enum log_driver log_driver;
     const char *log_path;
+    int64_t log_max_size; /* bytes; 0 = no limit */
     enum restart_policy restart;
     int64_t restart_max; /* 0: no bound */
     int stop_signal;

@@ -364,6 +364,7 @@ static int prepare(struct container *container, struct failure *failure)
     r = log_open(&monitor->log, config->log_driver, config->log_path);
     if (r < 0)
         return failure_errno(failure, "open log", config->log_path, r);
+    log_limit(&monitor->log, config->log_path, config->log_max_size);
     if (config->log_driver != LOG_NONE)
         container->main.log = &monitor->log;
     if (timer_init(loop, &container->stop_bound, stop_bound_due) < 0 ||
