@@ -89,6 +89,8 @@ static void test_keys_that_are_too_long_are_off(void)
     assert(detach.length == 0);
     detach_init(&detach, keys, DETACH_KEYS_MAX);
     assert(detach.length == DETACH_KEYS_MAX);
+    detach_init(&detach, NULL, 0);
+    assert(detach_flush(&detach, keys) == 0);
 }
 
 int main(void)
