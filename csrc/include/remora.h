@@ -5,7 +5,8 @@
  * The part between the two CDEF marks is what cffi parses (tools/make_cffi.py cuts it out), so that there
  * is no second copy that could drift. Only enums, plain structs, opaque types and prototypes stand there.
  *
- * Errors: a function returns a negative errno value on failure; zero or a positive value is a result.
+ * Errors: a function returns a negative errno value on failure; zero or a positive value is a result. One that may wait
+ * returns -EINTR when a signal handler ran, with nothing done, so that the caller can act on the signal and call again.
  * Descriptors that a function returns are close-on-exec and belong to the caller.
  */
 #ifndef REMORA_H
@@ -54,7 +55,7 @@ int remora_spawn(const char *program, const char *short_id, const char *name, co
 /* Connect to the monitor of a run folder: a descriptor, -ENOENT or -ECONNREFUSED when there is none. */
 int remora_connect(const char *run_dir);
 
-/* Send one packet, with descriptors (borrowed). Blocks. 0 or -errno (-EPIPE: the monitor is gone). */
+/* Send one packet, with descriptors (borrowed). Waits for room. 0 or -errno (-EPIPE: the monitor is gone). */
 int remora_send(int fd, int type, const void *payload, size_t size, const int *fds, size_t n_fds);
 
 /*
@@ -96,7 +97,9 @@ struct remora_relay_result {
 
 /*
  * Copy between the descriptors and an attached connection until one of the ends above. The terminal's
- * settings are put back on every way out, also on a fatal signal to this process. 0 or -errno.
+ * settings are put back on every way out, also on a fatal signal to this process, which takes effect after that:
+ * where the caller has a handler, it runs, and the result is -EINTR. Detach keys count only where `in` is a terminal.
+ * 0 or -errno.
  */
 int remora_relay(const struct remora_relay_options *options, struct remora_relay_result *result);
 
@@ -133,7 +136,7 @@ int64_t remora_process_start(pid_t pid);
 
 /*
  * A detached overlay mount: `lower` nearest first (absolute paths), upper and work folders.
- * volatile_upper: no syncing (for containers that go with their end). A mount descriptor or -errno.
+ * volatile_upper: no syncing (for containers that go with their end). A mount descriptor (as from O_PATH) or -errno.
  */
 int remora_overlay(const char *const *lower, size_t n_lower, const char *upper, const char *work, bool volatile_upper);
 
