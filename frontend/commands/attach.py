@@ -82,6 +82,6 @@ def attach(
             stderr=-1 if tty else 2,
             raw=tty,
             proxy_signals=sig_proxy,
-            detach_keys=sequence,
+            detach_keys=terminal.active_keys(sequence, tty),
         )
     return terminal.status(result, f"container {record.name}")

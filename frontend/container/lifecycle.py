@@ -55,10 +55,12 @@ def create(settings: Settings, spec: Spec) -> Created:
     Raises RemoraError (name taken, image gone, no space …); nothing is left behind then.
     """
     record = ContainerRecord(settings, spec)
-    os.makedirs(settings.containers, mode=0o700, exist_ok=True)
-    lock = monitor.lock(record.run_dir)
+    # The folder first: whoever meets it without spec.json clears it, and the run folder, away. If that is between these
+    # two lines, it is made again.
+    os.makedirs(record.data_dir, mode=0o700, exist_ok=True)
+    lock = monitor.lock(record.run_dir, wait=True)
     try:
-        os.mkdir(record.data_dir, 0o700)
+        os.makedirs(record.data_dir, mode=0o700, exist_ok=True)
         _claim_name(settings, spec)
         if spec["image"] is not None:
             guard.acquire(settings, spec["image"]["id"], record.id)
@@ -270,10 +272,10 @@ def _root(record: ContainerRecord) -> tuple[int, int, str]:
         return -1, os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), root
     upper, work, merged = (f"{record.data_dir}/{name}" for name in ("upper", "work", "merged"))
     lower = image["lower"]
-    if not os.path.isdir(merged):
-        for path in (work, merged):
-            _make_folder(path)
+    if not os.path.isdir(merged):  # it is made last
         _make_upper(upper, lower[0])
+        _make_folder(work)
+        _make_folder(merged)
     # Left by a volatile mount of before: the kernel refuses to mount over it (Documentation/filesystems/overlayfs).
     _remove_folder(work + "/work/incompat/volatile")
     mount = monitor.mount_overlay(lower, upper, work, volatile=spec["remove"])
@@ -427,7 +429,7 @@ def follow(
         stderr=2 if "stderr" in streams else -1,
         raw=spec["tty"],
         proxy_signals=proxy_signals,
-        detach_keys=detach_keys,
+        detach_keys=terminal.active_keys(detach_keys, spec["tty"]),
         handle_output_closed=True,
     )
     if result.end == monitor.RelayEnd.EXITED and spec["remove"]:

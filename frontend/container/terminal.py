@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from remora import monitor
 from remora.frontend import builtin
 from remora.frontend.container import state as states
@@ -25,6 +27,11 @@ def window() -> tuple[int, int]:
         if size:
             return size
     return 0, 0
+
+
+def active_keys(sequence: bytes, tty: bool) -> bytes:
+    """The detach keys to look for: none in what comes through a pipe or from a file, which may hold any bytes."""
+    return sequence if tty or os.isatty(0) else b""
 
 
 class signals_held:  # noqa: N801 - used as a statement

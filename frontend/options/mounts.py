@@ -20,6 +20,7 @@ _BIND_OPTIONS = frozenset(
     "exec noexec suid nosuid dev nodev atime noatime diratime nodiratime relatime norelatime "
     "strictatime nostrictatime sync async nosymfollow".split()
 )
+_LABELS = frozenset(("z", "Z"))
 _TMPFS_FLAGS = frozenset(
     "ro rw exec noexec suid nosuid dev nodev sync async atime noatime diratime nodiratime relatime norelatime "
     "strictatime nostrictatime tmpcopyup notmpcopyup private rprivate shared rshared slave rslave noswap".split()
@@ -130,6 +131,8 @@ def _target(option: str, text: str, target: str) -> str:
 
 def _bind(option: str, text: str, source: str, target: str, options: list[str]) -> Mount:
     target = _target(option, text, target)
+    if _LABELS.intersection(options) and not os.path.exists("/sys/fs/selinux/enforce"):
+        options = [word for word in options if word not in _LABELS]  # nothing to label without SELinux
     for word in options:
         if word in _LATER:
             raise RemoraError(

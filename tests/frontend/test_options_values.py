@@ -134,7 +134,7 @@ def test_volume_resolves_the_source_and_keeps_options(tmp_path: Path, monkeypatc
         ("/usr:/a:what", "unknown option"),
         ("/nowhere/x:/a", "statfs /nowhere/x: no such file or directory"),
         ("name:/a", "named volumes"),
-        ("/usr:/a:Z", "SELinux"),
+        ("/usr:/a:U", "changing owners"),
     ],
 )
 def test_bad_volume_says_what_is_wrong(text: str, words: str) -> None:
