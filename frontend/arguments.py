@@ -298,9 +298,8 @@ class ArgumentParser:
         for argument in self.listed:
             if argument.help is None:
                 continue
-            names = ", ".join(argument.flags)
-            if argument.flags[0].startswith("--"):
-                names = "    " + names
+            flags = sorted(argument.flags, key=len)
+            names = ("    " if len(flags[0]) > 2 else "") + ", ".join(flags)
             if argument.takes_value:
                 names += " " + (argument.metavar or argument.dest.upper().replace("_", "-"))
             rows.append((names, argument.help))
