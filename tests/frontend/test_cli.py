@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from remora.frontend import cli
-from remora.frontend.commands import version
 from remora.frontend.errors import RemoraError
 from remora.frontend.settings import GlobalOptions, load
+from remora.frontend.version import VERSION
 from remora.monitor import MonitorGone, RequestFailed
 
 DEADLINE = 60.0
@@ -101,9 +101,9 @@ def test_without_a_command_the_help_goes_to_stderr_and_the_status_is_125() -> No
 
 
 def test_version_and_help_work_in_every_spelling() -> None:
-    assert run("--version").stdout == f"remora version {version.VERSION}\n"
-    assert run("version", "--format", "{{.Client.Version}}").stdout == f"{version.VERSION}\n"
-    assert json.loads(run("version", "--format", "json").stdout)["Client"]["Version"] == version.VERSION
+    assert run("--version").stdout == f"remora version {VERSION}\n"
+    assert run("version", "--format", "{{.Client.Version}}").stdout == f"{VERSION}\n"
+    assert json.loads(run("version", "--format", "json").stdout)["Client"]["Version"] == VERSION
     assert run("help", "ps").stdout == run("ps", "--help").stdout
     assert run("container", "ls", "--help").stdout.startswith(cli.COMMANDS["ps"].summary)
     assert "inspect" in run("image", "--help").stdout

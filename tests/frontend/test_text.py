@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -73,10 +74,10 @@ def test_size_has_three_digits_in_decimal_and_four_in_binary_units(count: float,
 
 
 @pytest.fixture
-def zone(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TZ", "XYZ-05:30")
     time.tzset()
-    yield monkeypatch
+    yield
     monkeypatch.undo()
     time.tzset()
 
