@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import sys
 
-from remora.frontend.errors import RemoraError, os_error_text
+from remora.frontend.errors import RemoraError, error_line, os_error_text
 from remora.frontend.settings import GlobalOptions, load
 
 TYPE_CHECKING = False
@@ -171,13 +171,12 @@ def _remedy(error: OSError) -> str:
 
 def _say(text: str) -> None:
     """One line on stderr, whatever it holds and whether or not somebody reads it."""
-    line = " ".join(("Error: " + text).split("\n")).rstrip()
     try:
         sys.stdout.flush()
     except OSError:
         pass
     try:
-        os.write(2, line.encode(errors="surrogateescape") + b"\n")
+        os.write(2, error_line(text))
     except OSError:
         pass
 

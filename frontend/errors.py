@@ -41,3 +41,9 @@ def os_error_text(error: OSError) -> str:
     text = error.strerror or str(error) or type(error).__name__
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return f"{text}: {' -> '.join(names)}" if names else text
+
+
+def error_line(text: str) -> bytes:
+    """`Error: …` as one line of output; control characters (in a name, say) must not reach a terminal."""
+    clean = ("Error: " + text).translate(dict.fromkeys([*range(32), *range(127, 160)], " "))
+    return clean.rstrip().encode(errors="surrogateescape") + b"\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from remora.frontend.errors import RemoraError
+from remora.frontend.errors import RemoraError, error_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,4 +81,4 @@ def _remove(settings: Settings, store: Store, image: Image, force: bool, every_n
 
 
 def _say(error: RemoraError) -> None:
-    os.write(2, f"Error: {error}\n".encode())
+    os.write(2, error_line(str(error)))

@@ -7,7 +7,7 @@ import os
 from remora import monitor
 from remora.frontend.container import record as records
 from remora.frontend.container import state as states
-from remora.frontend.errors import NoSuchContainer, RemoraError, os_error_text
+from remora.frontend.errors import NoSuchContainer, RemoraError, error_line, os_error_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,8 +157,7 @@ def error_text(error: Exception) -> str:
 
 def say(text: str) -> None:
     """`Error: ...` as one line on stderr."""
-    line = " ".join(("Error: " + text).split("\n"))
-    os.write(2, line.encode(errors="surrogateescape") + b"\n")
+    os.write(2, error_line(text))
 
 
 def put(line: str) -> None:
