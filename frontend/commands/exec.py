@@ -92,6 +92,8 @@ def run(arguments: Namespace, settings: Settings) -> int:
             connection.request(request, [memory, *preserved])
         except monitor.MonitorGone:
             raise RemoraError(f"{what}: the container ended meanwhile") from None
+        except monitor.RequestFailed as failed:
+            raise RemoraError(f"{what}: {failed.error}", _remedy(failed, words[0]), failed.status) from None
         finally:
             os.close(memory)
         if arguments.detach:
@@ -109,6 +111,18 @@ def run(arguments: Namespace, settings: Settings) -> int:
             handle_output_closed=True,
         )
     return terminal.status(result, what)
+
+
+def _remedy(failed: monitor.RequestFailed, command: str) -> str:
+    """What helps against an exec that failed; "" where the cause says enough."""
+    cause = failed.error.lower()
+    if "chdir" in cause:
+        return "name a folder of the container with --workdir"
+    if failed.status == 127:
+        return f'the container has no program "{command}"'
+    if failed.status == 126 and "permission denied" in cause:
+        return f'"{command}" must be a file that may be executed'
+    return ""
 
 
 def _improper(record: ContainerRecord, state: ContainerState) -> RemoraError:

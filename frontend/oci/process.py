@@ -81,9 +81,11 @@ def exec_process(
     """
     who = users.resolve(root_fd, user or spec["user"])
     variables = environment.build([*spec["env"], *env], who.home, hostname(spec))
-    environment.stack_needed(args, variables)
+    stack = environment.stack_needed(args, variables)
     process = _process(spec, who, args, variables, workdir or spec["workdir"], tty, rows, columns)
-    possible = capabilities.own()[0]
+    possible, effective = capabilities.own()
+    if stack:  # else the runtime takes the container's own limits
+        process["rlimits"] = rlimits.build(spec["ulimits"], stack, effective, [])
     bounding = capabilities.bounding_set(spec["cap_add"], spec["cap_drop"], privileged or spec["privileged"], possible)
     process["capabilities"] = capabilities.process_sets(
         bounding, [capabilities.ALL] if privileged else spec["cap_add"], who.uid
