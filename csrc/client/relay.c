@@ -158,11 +158,13 @@ static int input_read(struct relay *relay)
                  : stream_read(&relay->in, relay->input, sizeof(relay->input));
     if (n == -EAGAIN)
         return -EAGAIN;
-    if (n < 0) {
-        /* A terminal that is gone, or a background read nobody can stop: there is nobody to type, but no end either. */
+    if (n == -EIO || (n == 0 && relay->terminal.raw)) {
+        /* A terminal that is gone, or a background read that nothing can stop: nobody types, but no end was typed. */
         input_end(relay);
         return -EAGAIN;
     }
+    if (n < 0)
+        n = 0; /* nothing can ever come from it: a folder, a descriptor that is not open */
     relay->input_size = (size_t)n;
     if (n == 0) {
         relay->input_size = detach_flush(&relay->detach, relay->input);
@@ -214,8 +216,8 @@ static void input_unhold(struct relay *relay)
 
 /* ---- output ---- */
 
-/* The reader of one of our streams is gone. */
-static int output_closed(struct relay *relay)
+/* The reader of one of our streams is gone; with -EIO it was a terminal: that is no reason to disturb the session. */
+static int output_closed(struct relay *relay, int cause)
 {
     bool is_out = relay->output_to == &relay->out;
 
@@ -223,7 +225,7 @@ static int output_closed(struct relay *relay)
     relay->output_to = NULL;
     if (!is_out)
         return GO_ON;
-    if (!relay->options->handle_output_closed)
+    if (!relay->options->handle_output_closed || cause == -EIO)
         return REMORA_RELAY_OUTPUT_CLOSED;
     send_close_output(relay);
     return GO_ON;
@@ -236,7 +238,7 @@ static int output_write(struct relay *relay)
             stream_write(relay->output_to, relay->output + relay->output_at, relay->output_size - relay->output_at);
 
         if (n == -EPIPE || n == -EIO || n == -ECONNRESET)
-            return output_closed(relay);
+            return output_closed(relay, (int)n);
         if (n < 0)
             return (int)n;
         relay->output_at += (size_t)n;

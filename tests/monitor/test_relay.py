@@ -92,6 +92,32 @@ def test_an_input_file_is_read_from_where_it_stands(fake: FakeMonitor, relay: Re
         running.end()
 
 
+def test_input_that_can_not_be_read_is_at_its_end(fake: FakeMonitor, relay: RelayFactory, tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    running = relay(stdin=folder)
+    assert fake.receive().payload == b""
+    fake.exit()
+    running.end()
+    os.close(folder)
+
+
+def test_a_hung_up_terminal_is_not_the_end_of_input(fake: FakeMonitor, relay: RelayFactory) -> None:
+    master, slave = pty.openpty()
+    out_read, out_write = os.pipe()
+    running = relay(stdin=slave, stdout=out_write, raw=True)
+    assert fake.receive().kind == core.RESIZE
+    os.close(master)
+    for _ in range(2):  # one whole round of the relay lies between them
+        fake.send(core.STDOUT, b"x")
+        assert os.read(out_read, 1) == b"x"
+    fake.exit()
+    running.end()
+    fake.connection.close()
+    assert fake.socket.recv(100) == b"", "an end of input was sent"
+    for fd in (slave, out_read, out_write):
+        os.close(fd)
+
+
 @pytest.mark.parametrize("kind", ["pipe", "socket"])
 def test_a_large_copy_in_and_out_is_complete(fake: FakeMonitor, relay: RelayFactory, kind: str) -> None:
     total = 64 << 20
@@ -328,6 +354,20 @@ def test_a_closed_output_ends_the_relay(fake: FakeMonitor, relay: RelayFactory) 
     fake.send(core.STDOUT, b"x")
     assert running.end().end == RelayEnd.OUTPUT_CLOSED
     os.close(out_write)
+
+
+def test_a_hung_up_terminal_ends_the_relay_and_is_not_the_containers_business(
+    fake: FakeMonitor, relay: RelayFactory
+) -> None:
+    master, slave = pty.openpty()
+    running = relay(stdin=slave, stdout=slave, raw=True, handle_output_closed=True)
+    assert fake.receive().kind == core.RESIZE
+    os.close(master)
+    fake.send(core.STDOUT, b"x")
+    assert running.end().end == RelayEnd.OUTPUT_CLOSED
+    fake.connection.close()
+    assert fake.socket.recv(100) == b""
+    os.close(slave)
 
 
 def test_a_closed_output_is_told_to_the_container_when_asked(fake: FakeMonitor, relay: RelayFactory) -> None:
