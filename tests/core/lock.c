@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,17 +46,20 @@ static void test_only_one_holds_it(void)
     assert(remora_lock_held(run_dir) == 0);
 }
 
-/* A child that keeps `fd` until a byte (or the end) comes through the pipe. */
-static pid_t keep(int fd, int pipe_in, int close_too)
+/* A child that keeps `fd` until a byte (or the end) comes through the pipe, and then so much longer. */
+static pid_t keep(int fd, int pipe_in, int close_too, int longer_ms)
 {
     pid_t pid = fork();
 
     if (pid == 0) {
         char byte;
+        int result;
 
         close(close_too);
         (void)fd;
-        _exit(read(pipe_in, &byte, 1) < 0);
+        result = read(pipe_in, &byte, 1) < 0;
+        poll(NULL, 0, longer_ms);
+        _exit(result);
     }
     return pid;
 }
@@ -67,7 +71,7 @@ static void test_it_is_free_when_its_last_holder_is_killed(void)
     pid_t pid;
 
     assert(fd >= 0 && pipe(pair) == 0);
-    pid = keep(fd, pair[0], pair[1]);
+    pid = keep(fd, pair[0], pair[1], 0);
     close(fd);
     assert(remora_lock_held(run_dir) == 1);
     kill(pid, SIGKILL);
@@ -87,7 +91,7 @@ static void test_waiting_ends_soon_after_it_is_free(void)
         pid_t pid;
 
         assert(fd >= 0 && pipe(pair) == 0);
-        pid = keep(fd, pair[0], pair[1]);
+        pid = keep(fd, pair[0], pair[1], i % 2 == 0 ? 0 : 20); /* also longer than the first looks last */
         close(fd);
         begin = client_now_ms();
         close(pair[1]); /* the child ends while we wait */
