@@ -59,6 +59,11 @@ def loads(text: str | bytes) -> object:
         value, end = _BOTH[0](text, start)
     except StopIteration:
         raise ValueError("not JSON: a value is missing") from None
+    except SystemError:
+        # The scanner takes its exception from json.decoder where that is imported, and else has none to raise.
+        import json
+
+        return json.loads(text)
     if text[end:].strip(SPACE):
         raise ValueError(f"not JSON: something follows the value at {end}")
     return value

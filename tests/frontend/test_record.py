@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -258,6 +260,20 @@ def test_json_goes_round(value: object) -> None:
 def test_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         jsontext.loads(text)
+
+
+def test_json_is_refused_just_so_where_the_package_json_was_never_imported() -> None:
+    code = (
+        "import sys; from remora.frontend import jsontext; assert 'json' not in sys.modules\n"
+        "for text in sys.argv[1:]:\n"
+        "    try: jsontext.loads(text)\n"
+        "    except ValueError: print('refused')\n"
+    )
+    texts = ["", "{", "[1,]", '"\x01"', '{"a" 1}', '{"a"', "[", '"x', '"\\q"']
+    result = subprocess.run(
+        [sys.executable, "-c", code, *texts], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.stdout == "refused\n" * len(texts), result.stderr
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}, b"x"])
