@@ -136,6 +136,8 @@ def _probe_config(settings: Settings, container_id: str) -> Json:
         for path in folders
     ]
     mounts.append({"destination": "/proc", "type": "proc", "source": "proc"})
+    # crun makes its device nodes in it and wants it to be there.
+    mounts.append({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]})
     return {
         "ociVersion": "1.0.2",
         "process": {

@@ -343,3 +343,20 @@ def test_folders_are_closed_to_others(remora: Remora) -> None:
     assert stat.S_IMODE((remora.root / "containers" / container / "spec.json").stat().st_mode) == 0o600
     spec = json.loads((remora.root / "containers" / container / "spec.json").read_text())
     assert spec["id"] == container and spec["version"] == 1
+
+
+def test_crun_is_chosen_where_it_works(remora: Remora) -> None:
+    """Hybrid cgroups are what crun refuses: a mount namespace without the second hierarchy is none."""
+    if not _all_paths("crun"):
+        pytest.skip("crun is not installed")
+    script = "umount /sys/fs/cgroup/unified 2>/dev/null; remora run --rm busybox echo hello"
+    result = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], env=remora.environment, capture_output=True, text=True, check=False
+    )
+    assert (result.stdout, result.returncode) == ("hello\n", 0), result.stderr
+    assert (remora.runroot / "runtime-choice").read_text().splitlines()[1].endswith("/crun")
+    script = "umount /sys/fs/cgroup/unified 2>/dev/null; remora run --rm busybox nosuch; test $? = 127"
+    result = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script], env=remora.environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0 and "nosuch" in one_line(result.stderr)
