@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from remora import monitor
 from remora.frontend.commands import attach, selection
-from remora.frontend.container import lifecycle, terminal
+from remora.frontend.container import control, lifecycle, terminal
 from remora.frontend.container import state as states
 from remora.frontend.errors import RemoraError
 from remora.frontend.options import keys
@@ -54,7 +55,7 @@ def _start(settings: Settings, record: ContainerRecord) -> None:
     if state.paused:
         raise RemoraError(f"container {record.name} is paused: it can't be started", f"`remora unpause {record.name}`")
     if not state.live:
-        _clear_lost(settings, record, state)
+        _prepare(settings, record, state)
         lifecycle.start(settings, record).connection.close()
     elif state.lost:
         raise RemoraError(
@@ -63,8 +64,10 @@ def _start(settings: Settings, record: ContainerRecord) -> None:
         )
 
 
-def _clear_lost(settings: Settings, record: ContainerRecord, state: ContainerState) -> None:
-    """The runtime still knows a container whose monitor was lost: it must forget it first."""
+def _prepare(settings: Settings, record: ContainerRecord, state: ContainerState) -> None:
+    """Let the monitor of the run before end; have the runtime forget a container whose monitor was lost."""
+    if state.ending:
+        monitor.wait_unlocked(record.run_dir, control.STARTING_TIME)
     if not state.known:
         from remora.frontend.container import sweep
 
@@ -82,7 +85,7 @@ def _foreground(arguments: Namespace, settings: Settings, record: ContainerRecor
             detach_keys=arguments.detach_keys,
             sig_proxy=arguments.sig_proxy,
         )
-    _clear_lost(settings, record, state)
+    _prepare(settings, record, state)
     streams = ["stdout", "stderr"]
     if arguments.interactive and (spec["stdin_open"] or spec["tty"]):
         streams.insert(0, "stdin")

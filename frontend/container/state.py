@@ -32,6 +32,7 @@ class ContainerState:
     ticks since boot.
     exit_code: None while unknown or not yet ended. known: False when it ended and nobody saw how.
     monitor_pid: 0 without a monitor. lost: the process lives, its monitor does not.
+    ending: it has exited, and its monitor is still clearing up (the lock is held).
     started_ns, finished_ns: wall clock, 0 = not yet. oom: killed for lack of memory.
     error: why the runtime could not start it. status_code: 125/126/127 that goes with `error`.
     record: the exit record, None without one.
@@ -50,6 +51,7 @@ class ContainerState:
         "restarts",
         "monitor_pid",
         "lost",
+        "ending",
         "record",
     )
 
@@ -66,6 +68,7 @@ class ContainerState:
         self.restarts = 0
         self.monitor_pid = 0
         self.lost = False
+        self.ending = False
         self.record: Mapping[str, object] | None = None
 
     @property
@@ -132,6 +135,17 @@ def decide(
         if state_map is None:
             return ContainerState(STARTING)
         status = text(state_map, "status")
+        if held and status == EXITED:
+            state = ContainerState(EXITED)
+            if record is not None:
+                _ended(state, record)
+            else:
+                state.exit_code = number(state_map, "exit_code")
+                state.started_ns = number(state_map, "started_ns")
+            if text(record, "why") == "runtime-failed":
+                state.status = CREATED
+            state.ending = True
+            return state
         state = ContainerState(status if status in (RUNNING, PAUSED, RESTARTING) else RUNNING)
         if not held and status == RESTARTING:
             state.status = RUNNING
@@ -143,10 +157,8 @@ def decide(
             state.monitor_pid = number(state_map, "monitor_pid")
         else:
             state.lost = True
-        last = state_map.get("last")
-        if status == RESTARTING and isinstance(last, dict):
-            state.exit_code = exit_code_of(last)
-            state.finished_ns = number(last, "finished_ns")
+        if state.status == RESTARTING:
+            state.exit_code = number(state_map, "exit_code")
         return state
     if state_map is not None:
         # The monitor was lost. A record of this very run may have been written before that.
@@ -186,7 +198,7 @@ def derive(settings: Settings, record: ContainerRecord) -> ContainerState:
             pid = number(state_map, "pid")
             start = number(state_map, "pid_start")
             alive = pid > 0 and monitor.process_start(pid) == start
-        if not held or state_map is None:
+        if not held or state_map is None or text(state_map, "status") == EXITED:
             try:
                 exit_record = monitor.read_record(record.data_dir)
                 exit_file = True

@@ -119,7 +119,7 @@ def test_exit_code_of_a_record_is_never_made_up(record: dict[str, object], code:
         (decided(True, RUNNING), "Up About a minute"),
         (decided(True, {**RUNNING, "status": "paused"}), "Up About a minute (Paused)"),
         (decided(False, RUNNING, alive=True), "Up About a minute (monitor lost)"),
-        (decided(True, {**RUNNING, "status": "restarting", "last": EXITED}), "Restarting (3) 30 seconds ago"),
+        (decided(True, {**RUNNING, "status": "restarting", "exit_code": 3}), "Restarting (3)"),
         (decided(True), "Starting"),
         (decided(False), "Created"),
         (decided(False, record=FAILED), "Created"),
@@ -131,6 +131,15 @@ def test_ps_words_every_state(state: ContainerState, expected: str) -> None:
     assert status(state, NOW) == expected
 
 
+def test_with_the_lock_still_held_after_its_end_it_has_exited_and_is_ending() -> None:
+    ended: dict[str, object] = {**RUNNING, "status": "exited", "pid": 0, "exit_code": 3}
+    for record in (EXITED, None):
+        found = decided(True, ended, record=record)
+        assert (found.status, found.exit_code, found.live, found.ending) == ("exited", 3, False, True)
+    assert decided(True, ended, record=FAILED).status == "created"
+    assert not decided(False, record=EXITED).ending
+
+
 def test_damaged_values_of_other_types_are_taken_for_absent() -> None:
-    found = decided(True, {"status": 7, "pid": "x", "restarts": None, "started_ns": [], "last": 3})
+    found = decided(True, {"status": 7, "pid": "x", "restarts": None, "started_ns": []})
     assert (found.status, found.pid, found.restarts, found.started_ns) == ("running", 0, 0, 0)
