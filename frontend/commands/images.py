@@ -148,6 +148,7 @@ def _json(settings: Settings, store: Store, rows: list[Row]) -> None:
     for row in rows:
         image = row.image
         seconds = image.created_ns // 1_000_000_000
+        history = listing.history_names(image)
         found[image.id] = {
             "Id": image.id,
             "ParentId": "",
@@ -160,7 +161,7 @@ def _json(settings: Settings, store: Store, rows: list[Row]) -> None:
             "Containers": listing.containers(settings, store, image),
             **({"Names": image.names} if image.names else {"Dangling": True}),
             "Digest": image.digest,
-            "History": listing.history_names(image),
+            **({"History": history} if history else {}),
             "Created": seconds,
             "CreatedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds)),
         }

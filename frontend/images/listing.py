@@ -58,7 +58,7 @@ def select(
 ) -> list[Image]:
     """The images that pass all filters (`key=value` or `key!=value`) and match the pattern.
 
-    every: intermediate ones too. Filters of one key are alternatives, but for `label`, as in Podman.
+    every: intermediate ones too. Filters of one key are alternatives, but labels must all be there (as in Docker).
     """
     images = store.images()
     tests: dict[str, list[Callable[[Image], bool]]] = {}

@@ -1,7 +1,8 @@
 """Names of stored images: add and take away, in images.json under its write lock.
 
-A name belongs to one image at most: given to another, it moves. New names go to the end of `names` and to the
-front of `names-history`, as containers/storage does it; an image without names has no `names` key.
+A name belongs to one image at most: given to another, it moves. New names go to the end of `names`; at each change
+all names are put to the front of `names-history`, the last one first, as containers/storage does it. An image
+without names has no `names` key.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ def add(store: Store, image: Image, new: Sequence[str]) -> None:
         for record in records:
             if record is not own:
                 _set(record, [name for name in text_list(record.get("names")) if name not in new])
-        _set(own, list(dict.fromkeys([*text_list(own.get("names")), *new])))
-        own["names-history"] = list(dict.fromkeys([*reversed(new), *text_list(own.get("names-history"))]))
+        _update(own, list(dict.fromkeys([*text_list(own.get("names")), *new])))
         _write(lock, records)
 
 
@@ -43,7 +43,7 @@ def remove(store: Store, image: Image, name: str) -> bool:
         held = text_list(own.get("names"))
         if name not in held or len(held) == 1:
             return False
-        _set(own, [other for other in held if other != name])
+        _update(own, [other for other in held if other != name])
         _write(lock, records)
     return True
 
@@ -72,6 +72,11 @@ def _set(record: dict[str, object], held: list[str]) -> None:
         record["names"] = held
     else:
         record.pop("names", None)
+
+
+def _update(record: dict[str, object], held: list[str]) -> None:
+    _set(record, held)
+    record["names-history"] = list(dict.fromkeys([*reversed(held), *text_list(record.get("names-history"))]))
 
 
 def _write(lock: StoreLock, records: list[dict[str, object]]) -> None:

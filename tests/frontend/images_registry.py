@@ -1,0 +1,66 @@
+"""A real registry on a loopback port: Debian's docker-registry with a folder of its own."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import eventually
+
+
+class Registry:
+    """host: `127.0.0.1:PORT`; folder: where the blobs lie."""
+
+    def __init__(self, host: str, folder: Path) -> None:
+        self.host = host
+        self.folder = folder
+
+    def blobs(self) -> list[Path]:
+        """The files of all blobs, biggest first."""
+        found = list((self.folder / "docker/registry/v2/blobs").rglob("data"))
+        return sorted(found, key=lambda path: -path.stat().st_size)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def registry(folder: Path, *, password_file: Path | None = None) -> Iterator[Registry]:
+    """A running registry; it is ended by its pid."""
+    if shutil.which("docker-registry") is None:
+        pytest.skip("docker-registry is not installed")
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    login = f"auth:\n  htpasswd:\n    realm: test\n    path: {password_file}\n" if password_file else ""
+    config = folder / "config.yml"
+    config.write_text(
+        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder}\nhttp:\n  addr: 127.0.0.1:{port}\n{login}"
+    )
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(["docker-registry", "serve", config], stdout=log, stderr=log)
+    try:
+        eventually(lambda: _answers(port) or process.poll() is not None, "the registry listens")
+        assert process.poll() is None, (folder / "log").read_text()
+        yield Registry(f"127.0.0.1:{port}", folder)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
