@@ -19,6 +19,7 @@ struct pidfd_info_v0 {
     uint32_t pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
     int32_t exit_code;
 };
+#define HANDED_OVER_NS (2 * SECOND_NS) /* how long a dying parent may take */
 #define PIDFD_INFO_EXIT_BIT (1ULL << 3)
 #define PIDFD_GET_INFO_V0 _IOWR(0xFF, 11, struct pidfd_info_v0)
 
@@ -56,17 +57,40 @@ static void collect(struct child *child, struct child_end *end)
     }
 }
 
+/* Tell the owner. Not if the process is another parent's zombie, unless that is to be the last word. */
+static bool settle(struct child *child, bool last)
+{
+    struct child_end end;
+
+    collect(child, &end);
+    if (!end.known && !last && child_signal(child, 0) == 0)
+        return false;
+    child_forget(child);
+    child->ended(child, &end);
+    return true;
+}
+
+static void patience_over(struct timer *timer)
+{
+    settle(container_of(timer, struct child, patience), true);
+}
+
 static void child_ready(struct source *source, uint32_t events)
 {
     struct child *child = container_of(source, struct child, pidfd);
     struct children *children = child->children;
-    struct child_end end;
 
     (void)events;
-    collect(child, &end);
-    child_forget(child);
-    child->ended(child, &end);
-    children_reap(children);
+    if (settle(child, false)) {
+        children_reap(children);
+        return;
+    }
+    if (timer_init(source->loop, &child->patience, patience_over) < 0) {
+        settle(child, true);
+        return;
+    }
+    timer_set(&child->patience, HANDED_OVER_NS);
+    source_await(&child->pidfd, 0);
 }
 
 int child_watch(struct loop *loop, struct children *children, struct child *child, pid_t pid,
@@ -105,6 +129,7 @@ void child_forget(struct child *child)
         }
     }
     source_remove(&child->pidfd);
+    timer_deinit(&child->patience);
     child->children = NULL;
 }
 
@@ -116,8 +141,22 @@ static bool is_watched(const struct children *children, pid_t pid)
     return false;
 }
 
+/* Those whose parent has ended meanwhile are ours now. */
+static void settle_awaited(struct children *children)
+{
+    struct child *next;
+
+    for (struct child *child = children->first; child != NULL; child = next) {
+        next = child->next;
+        /* The owner may watch or forget others: begin anew. */
+        if (child->patience.source.loop != NULL && settle(child, false))
+            next = children->first;
+    }
+}
+
 void children_reap(struct children *children)
 {
+    settle_awaited(children);
     while (children->hold == 0) {
         siginfo_t ended = {0};
 

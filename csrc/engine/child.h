@@ -5,6 +5,9 @@
  * The monitor is a subreaper: processes it never started become its children. They are reaped on SIGCHLD, but not
  * while a runtime call is under way, for the container's init, whose pid is only known after the call, may be among
  * them (`hold`).
+ *
+ * A process may have ended while its parent, which is about to end too, has not handed it over yet (crun lets a helper
+ * start the container's init): then its end is collected when it has become ours.
  */
 #ifndef REMORA_ENGINE_CHILD_H
 #define REMORA_ENGINE_CHILD_H
@@ -34,6 +37,7 @@ struct child {
     struct child *next;
     pid_t pid;
     struct source pidfd;
+    struct timer patience; /* only while its end is awaited from another parent */
     void (*ended)(struct child *child, const struct child_end *end);
 };
 

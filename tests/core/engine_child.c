@@ -275,6 +275,47 @@ static void an_end_that_another_collected_is_right_or_unknown_never_wrong(void)
     loop_deinit(&loop);
 }
 
+/* As crun does it: the process has ended, its parent has not yet, and will not reap it. */
+static void an_end_under_a_dying_parent_is_told_when_that_is_gone(void)
+{
+    int other, ends[2], gate[2];
+    pid_t parent, pid;
+
+    assert(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+    assert(pipe2(ends, O_CLOEXEC) == 0 && pipe2(gate, O_CLOEXEC) == 0);
+    begin(1);
+    parent = fork();
+    assert(parent >= 0);
+    if (parent == 0) {
+        char byte;
+
+        pid = fork();
+        if (pid == 0)
+            _exit(23);
+        await_zombie(pid);
+        if (write(ends[1], &pid, sizeof(pid)) != sizeof(pid) || read(gate[0], &byte, 1) < 0)
+            _exit(99);
+        _exit(0);
+    }
+    close(gate[0]);
+    assert(read(ends[0], &pid, sizeof(pid)) == sizeof(pid));
+    close(ends[0]);
+    close(ends[1]);
+    watch(&watched[0], pid);
+    /* The loop turns until another one has ended: meanwhile nobody could tell how the first did. */
+    watch(&watched[1], start(&other, 0, 0));
+    let_go(other);
+    assert(loop_run(&loop) == 0);
+    assert(watched[0].ends == 0 && watched[1].ends == 1);
+    let_go(gate[1]);
+    assert(waitpid(parent, NULL, 0) == parent);
+    left = 1;
+    children_reap(&children);
+    assert(watched[0].ends == 1 && watched[0].end.known && WEXITSTATUS(watched[0].end.status) == 23);
+    assert(children.first == NULL && waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+    loop_deinit(&loop);
+}
+
 int main(void)
 {
     codes_and_signals_are_told_apart();
@@ -286,5 +327,6 @@ int main(void)
     signals_go_through_the_pidfd();
     a_process_that_is_not_there_is_refused();
     an_end_that_another_collected_is_right_or_unknown_never_wrong();
+    an_end_under_a_dying_parent_is_told_when_that_is_gone();
     return 0;
 }
