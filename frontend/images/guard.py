@@ -63,7 +63,11 @@ def acquire(settings: Settings, image_id: str, container_id: str) -> None:
         except FileNotFoundError:  # the last user removed the folder in between, or this is the first container
             os.makedirs(settings.images, 0o700, exist_ok=True)
         except OSError as error:
-            raise RemoraError(f"marking image {image_id[:12]} as used: {os_error_text(error)}")
+            _remove_folder(folder)
+            raise RemoraError(
+                f"marking image {image_id[:12]} as used: {os_error_text(error)}",
+                "make room on its file system" if error.errno == errno.ENOSPC else "",
+            )
     try:
         store = configuration.load(settings.environ)
         if not _present(settings, store, image_id):
@@ -74,13 +78,23 @@ def acquire(settings: Settings, image_id: str, container_id: str) -> None:
 
 
 def release(settings: Settings, image_id: str, container_id: str) -> None:
-    """Undo acquire; drops the guard when no container is left. Idempotent."""
+    """Undo acquire; drops the guard when no container is left. Idempotent.
+
+    In a store that can't be written now (full, say) the guard stays, and the empty folder with it: a later release or
+    sweep finds it and tries again.
+    """
     _check(image_id, container_id)
     folder = f"{settings.images}/{image_id}"
     try:
         os.unlink(f"{folder}/{container_id}")
     except FileNotFoundError:
         pass
+    release_unused(settings, image_id)
+
+
+def release_unused(settings: Settings, image_id: str) -> None:
+    """Drop the guard of an image whose folder is empty or gone. Idempotent."""
+    folder = f"{settings.images}/{image_id}"
     try:
         os.rmdir(folder)
     except FileNotFoundError:
@@ -89,7 +103,21 @@ def release(settings: Settings, image_id: str, container_id: str) -> None:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return
         raise
-    drop_if_unused(settings, image_id)
+    try:
+        drop_if_unused(settings, image_id)
+    except RemoraError:
+        try:
+            os.mkdir(folder, 0o700)
+        except OSError:
+            pass
+
+
+def _remove_folder(path: str) -> None:
+    """Remove it if it is empty."""
+    try:
+        os.rmdir(path)
+    except OSError:
+        pass
 
 
 def drop_if_unused(settings: Settings, image_id: str) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from fcntl import LOCK_EX, LOCK_NB, flock
 
 from remora.frontend import process
 from remora.frontend.errors import RemoraError, os_error_text
@@ -15,6 +17,9 @@ from remora.frontend.errors import RemoraError, os_error_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+PREFIX = "remora-images-"
+STALE = 60.0  # seconds
 
 # Part of skopeo's message (lower case) → (what it means, remedy). {host}, {name} and {folder} are filled in.
 KNOWN: tuple[tuple[str, str, str], ...] = (
@@ -100,33 +105,39 @@ def temporary_folder(environ: Mapping[str, str]) -> str:
 def _spawn(argv: Sequence[str], environ: Mapping[str, str], out: int) -> tuple[int, bytes]:
     """Run with the log on a pipe; exit status and log."""
     read, write = os.pipe()
+    pid = 0
+    # A signal between the start of the child and our knowing its pid would leave it behind.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
     try:
-        actions: list[tuple[int, int, int] | tuple[int, int, str, int, int]] = [
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0) if out < 0 else (os.POSIX_SPAWN_DUP2, out, 1),
-            (os.POSIX_SPAWN_DUP2, write, 2),
-        ]
         pid = os.posix_spawn(
-            argv[0], list(argv), dict(environ), file_actions=actions, setsigdef=(signal.SIGPIPE, signal.SIGXFSZ)
+            argv[0],
+            list(argv),
+            dict(environ),
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0) if out < 0 else (os.POSIX_SPAWN_DUP2, out, 1),
+                (os.POSIX_SPAWN_DUP2, write, 2),
+            ],
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            setsigmask=mask,
         )
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(write)
         write = -1
         pieces: list[bytes] = []
-        try:
-            while piece := os.read(read, 65536):
-                pieces.append(piece)
-            return process.exit_status(os.waitpid(pid, 0)[1]), b"".join(pieces)
-        except BaseException:
-            try:
-                os.kill(pid, signal.SIGTERM)
-                os.waitpid(pid, 0)
-            except OSError:
-                pass
-            raise
+        while piece := os.read(read, 65536):
+            pieces.append(piece)
+        status = os.waitpid(pid, 0)[1]
+        pid = 0
+        return process.exit_status(status), b"".join(pieces)
     finally:
-        os.close(read)
-        if write >= 0:
-            os.close(write)
+        if pid:
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for fd in (read, write):
+            if fd >= 0:
+                os.close(fd)
 
 
 def message_of(log: bytes) -> str:
@@ -164,20 +175,25 @@ def explain(text: str, phase: str, name: str, folder: str) -> SkopeoFailed:
 class TemporaryFolder:
     """A folder for big temporary files while the `with` block runs.
 
-    SIGTERM unwinds the block like an exception, so that the folder goes and a running skopeo is ended.
+    SIGTERM unwinds the block like an exception, so that the folder goes and a running skopeo is ended. What a killed
+    one left is removed by the next: a folder in use is locked (flock) through the descriptor kept here.
     """
 
-    __slots__ = ("_before", "path")
+    __slots__ = ("_before", "_fd", "path")
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         from tempfile import mkdtemp
 
         parent = temporary_folder(environ)
-        try:
-            self.path = mkdtemp(prefix="remora-", dir=parent)
-        except OSError as error:
-            raise RemoraError(f"making a temporary folder: {os_error_text(error)}", "TMPDIR names another place")
+        _sweep(parent)
         self._before = signal.signal(signal.SIGTERM, _unwind)
+        try:
+            self.path = mkdtemp(prefix=PREFIX, dir=parent)
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            flock(self._fd, LOCK_EX)
+        except OSError as error:
+            signal.signal(signal.SIGTERM, self._before)
+            raise RemoraError(f"making a temporary folder: {os_error_text(error)}", "TMPDIR names another place")
 
     def __enter__(self) -> str:
         return self.path
@@ -186,8 +202,32 @@ class TemporaryFolder:
         from shutil import rmtree
 
         rmtree(self.path, ignore_errors=True)
+        os.close(self._fd)
         signal.signal(signal.SIGTERM, self._before)
 
 
 def _unwind(*_: object) -> None:
     raise SystemExit(128 + signal.SIGTERM)
+
+
+def _sweep(parent: str) -> None:
+    """Remove our folders that nobody has locked, but not one that is just being made."""
+    from shutil import rmtree
+
+    for name in os.listdir(parent):
+        path = f"{parent}/{name}"
+        if not name.startswith(PREFIX):
+            continue
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            status = os.fstat(fd)
+            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > STALE:
+                flock(fd, LOCK_EX | LOCK_NB)
+                rmtree(path, ignore_errors=True)
+        except OSError:  # in use
+            pass
+        finally:
+            os.close(fd)

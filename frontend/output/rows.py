@@ -25,7 +25,9 @@ def render(
     from remora.frontend.output.template.evaluate import Template
 
     as_table = form.startswith(("table ", "table\t"))
-    template = Template(unescape(form[6:].lstrip(" ") if as_table else form))
+    if as_table:  # a blank between two actions parts columns as well, as in Podman
+        form = form[6:].lstrip(" ").replace("}} {{", "}}\t{{")
+    template = Template(unescape(form))
     lines = [template.render(row) for row in rows]
     if not as_table:
         return "".join(line if line.endswith("\n") else line + "\n" for line in lines)

@@ -318,6 +318,28 @@ def test_sigterm_ends_skopeo_and_removes_the_temporary_folder(empty_remora: Remo
         silent.close()
 
 
+def test_what_a_killed_pull_left_is_removed_by_the_next_one(empty_remora: Remora, tmp_path: Path) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    empty_remora.environment["TMPDIR"] = str(temporary)
+    process = empty_remora.popen("pull", "-q", f"127.0.0.1:{silent.getsockname()[1]}/a")
+    try:
+        eventually(lambda: os.listdir(temporary), "the folder is there")
+        for name in os.listdir(temporary):
+            os.utime(temporary / name, (1, 1))
+        empty_remora.run("pull", "-q", "127.0.0.1:1/a", status=125)
+        assert os.listdir(temporary), "a folder in use stays"
+        process.kill()
+        process.wait()
+    finally:
+        process.kill()
+        process.wait()
+        silent.close()
+    empty_remora.run("pull", "-q", "127.0.0.1:1/a", status=125)
+    assert os.listdir(temporary) == []
+
+
 def test_podman_sees_what_was_pulled_as_its_own(empty_remora: Remora, pushed: tuple[str, str]) -> None:
     from tests.frontend.test_images_store import tool
 
