@@ -98,11 +98,12 @@ static void send_signal(struct relay *relay, int number)
     request_send(relay, &out);
 }
 
-static void send_close_output(struct relay *relay)
+static void send_close_output(struct relay *relay, const char *stream)
 {
     CLEANUP_MSG_OUT struct msg_out out;
 
-    request_begin(relay, &out, "close_output", 0);
+    request_begin(relay, &out, "close_output", 1);
+    msg_put_text(&out, "stream", stream);
     request_send(relay, &out);
 }
 
@@ -223,11 +224,9 @@ static int output_closed(struct relay *relay, int cause)
 
     stream_deinit(relay->output_to);
     relay->output_to = NULL;
-    if (!is_out)
-        return GO_ON;
     if (!relay->options->handle_output_closed || cause == -EIO)
-        return REMORA_RELAY_OUTPUT_CLOSED;
-    send_close_output(relay);
+        return is_out ? REMORA_RELAY_OUTPUT_CLOSED : GO_ON;
+    send_close_output(relay, is_out ? "stdout" : "stderr");
     return GO_ON;
 }
 

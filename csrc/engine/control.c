@@ -316,10 +316,11 @@ static void handle_resize(struct client *client, struct msg *request)
 static void handle_close_output(struct client *client, struct msg *request)
 {
     struct session *session = find_session(client->monitor, request);
+    const char *stream = msg_text(request, &request->root, "stream", "");
 
     client_reply_ok(client, "close_output");
     if (session != NULL && !session->tty)
-        session_close_output(session);
+        session_close_output(session, strcmp(stream, "stderr") != 0, strcmp(stream, "stdout") != 0);
 }
 
 static void handle_status(struct client *client, struct msg *request)

@@ -135,7 +135,7 @@ static void drain(struct session *session)
         source_remove(&session->err.source);
     if (is_open(&session->out) || is_open(&session->err)) {
         if (timer_init(&session->monitor->loop, &session->drain_bound, drain_over) < 0)
-            session_close_output(session);
+            session_close_output(session, true, true);
         else
             timer_set(&session->drain_bound, DRAIN_BOUND_NS);
     }
@@ -144,7 +144,7 @@ static void drain(struct session *session)
 
 static void drain_over(struct timer *timer)
 {
-    session_close_output(container_of(timer, struct session, drain_bound));
+    session_close_output(container_of(timer, struct session, drain_bound), true, true);
 }
 
 static void process_ended(struct child *child, const struct child_end *end)
@@ -320,10 +320,12 @@ void session_resize(struct session *session, unsigned rows, unsigned cols)
         pty_resize(session->out.source.fd, rows, cols);
 }
 
-void session_close_output(struct session *session)
+void session_close_output(struct session *session, bool out, bool err)
 {
-    source_remove(&session->out.source);
-    source_remove(&session->err.source);
+    if (out)
+        source_remove(&session->out.source);
+    if (err)
+        source_remove(&session->err.source);
     check_end(session);
 }
 

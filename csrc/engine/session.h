@@ -62,8 +62,8 @@ void session_input(struct session *session, const char *bytes, size_t size);
 void session_input_end(struct session *session);
 bool session_stdin_full(const struct session *session);
 void session_resize(struct session *session, unsigned rows, unsigned cols);
-/* The reader of the output is gone for good: break the pipes, as a shell pipeline would. */
-void session_close_output(struct session *session);
+/* The reader of one stream, or of both, is gone for good: break the pipes, as a shell pipeline would. */
+void session_close_output(struct session *session, bool out, bool err);
 
 void session_attach(struct session *session, struct client *client);
 /* Unlink; a lost owner may end the input. */

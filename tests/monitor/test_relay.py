@@ -375,7 +375,7 @@ def test_a_closed_output_is_told_to_the_container_when_asked(fake: FakeMonitor, 
     os.close(out_read)
     running = relay(stdout=out_write, session="s1", handle_output_closed=True)
     fake.send(core.STDOUT, b"x")
-    assert fake.request() == {"op": "close_output", "session": "s1"}
+    assert fake.request() == {"op": "close_output", "session": "s1", "stream": "stdout"}
     fake.send(core.STDOUT, b"dropped")
     fake.exit(141)
     result = running.end()
