@@ -31,7 +31,7 @@ bench:
 
 soak:
 	@tools/setup test
-	@tools/run-tests -m soak
+	@tools/soak
 
 clean:
 	rm -rf .venv build
