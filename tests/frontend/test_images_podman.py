@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,21 +113,45 @@ def old_tar(busybox_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
-@pytest.fixture
-def fill(empty_remora: Remora, old_tar: Path) -> Callable[[], dict[str, str]]:
-    """Put the same images into the store, whatever was there: ids by name."""
+@pytest.fixture(scope="module")
+def template(old_tar: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A graph root with the images of these tests, to be copied, and their ids."""
+    folder = tmp_path_factory.mktemp("template")
+    conf = folder / "storage.conf"
+    conf.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/root"\nrunroot = "{folder}/run"\n')
+    environment = {**os.environ, "CONTAINERS_STORAGE_CONF": str(conf), "REMORA_ROOT": f"{folder}/data"}
 
-    def make(name: str, *changes: str) -> str:
-        words = [word for change in changes for word in ("-c", change)]
-        return empty_remora("import", "-q", *words, str(old_tar), *([name] if name else [])).removeprefix("sha256:")
+    def remora(*words: str) -> str:
+        result = subprocess.run(
+            [Path(sys.executable).parent / "remora", *words],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=DEADLINE,
+            check=True,
+        )
+        return result.stdout.strip().removeprefix("sha256:")
+
+    base = remora("import", "-q", str(old_tar), "base")
+    remora("tag", "base", "again:1", "quay.io/me/tool")
+    labelled = remora("import", "-q", "-c", "LABEL k=v", str(old_tar), "labelled:1")
+    remora("import", "-q", "-c", "LABEL k=x", str(old_tar))
+    return folder / "root", {"BASE7": base[:7], "BASE": base, "LABELLED": labelled[:12]}
+
+
+@pytest.fixture
+def fill(empty_remora: Remora, template: tuple[Path, dict[str, str]]) -> Callable[[], dict[str, str]]:
+    """Put the same images into the store, whatever was there; their ids."""
+    root, ids = template
 
     def filled() -> dict[str, str]:
-        empty_remora.run("rmi", "-af", status=None)
-        base = make("base")
-        empty_remora("tag", "base", "again:1", "quay.io/me/tool")
-        labelled = make("labelled:1", "LABEL k=v")
-        make("", "LABEL k=x")
-        return {"BASE7": base[:7], "BASE": base, "LABELLED": labelled[:12]}
+        target = Path(open_store(empty_remora).root)
+        subprocess.run(
+            ["umount", "-l", target / "overlay"], check=False, capture_output=True
+        )  # Podman's own bind mount
+        shutil.rmtree(target, ignore_errors=True)
+        subprocess.run(["cp", "-a", root, target], check=True)
+        return ids
 
     return filled
 
