@@ -8,11 +8,15 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeAlias
+
+    Handler: TypeAlias = Callable[[int, object], object] | int | None
 
 # Numbers of the generic Linux architectures, as everywhere in Remora (options/values.py).
 SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGUSR1, SIGUSR2, SIGPIPE, SIGTERM = 1, 2, 3, 9, 10, 12, 13, 15
 SIGXFSZ, SIGWINCH = 25, 28
+DEFAULT = 0  # SIG_DFL
 
 
 def block_signals(numbers: Iterable[int]) -> set[int]:
@@ -25,13 +29,25 @@ def set_signal_mask(numbers: Iterable[int]) -> None:
     _mask(False, numbers)
 
 
+def set_handler(number: int, handler: Handler) -> Handler:
+    """Set what a signal does (DEFAULT, or a function of its number and a frame); what it did before."""
+    before: Handler = _signal().signal(number, handler)
+    return before
+
+
 def _mask(block: bool, numbers: Iterable[int]) -> set[int]:
+    signal = _signal()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK if block else signal.SIG_SETMASK, list(numbers))
+    return {int(number) for number in before}
+
+
+def _signal() -> Any:
+    """The compiled part of the package `signal`."""
     try:
         import _signal as signal  # type: ignore[import-not-found]
     except ImportError:
         import signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK if block else signal.SIG_SETMASK, list(numbers))
-    return {int(number) for number in before}
+    return signal
 
 
 def sha256(data: bytes) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 
 from remora import monitor
+from remora.frontend import builtin
+from remora.frontend.arguments import ArgumentTypeError
 from remora.frontend.commands import selection
 from remora.frontend.container import record as records
 from remora.frontend.errors import RemoraError, os_error_text
@@ -22,9 +24,9 @@ EXAMPLE = "remora logs --follow --tail 20 web"
 
 
 class View:
-    """What of a log is shown, and how. prefix: stands before each line when there are several containers."""
+    """What of a log is shown, and how."""
 
-    __slots__ = ("since", "until", "tail", "follow", "timestamps", "raw", "out", "err")
+    __slots__ = ("since", "until", "tail", "follow", "timestamps", "raw")
 
     def __init__(self, arguments: Namespace) -> None:
         from remora.frontend.output.when import parse
@@ -35,8 +37,6 @@ class View:
         self.follow: bool = arguments.follow
         self.timestamps: bool = arguments.timestamps
         self.raw: bool = arguments.raw
-        self.out = 1
-        self.err = 2
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -52,7 +52,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def _tail(text: str) -> int | None:
-    number = -1 if text == "all" else int(text)
+    try:
+        number = -1 if text == "all" else int(text)
+    except ValueError:
+        raise ArgumentTypeError("a whole number expected") from None
     return None if number < 0 else number
 
 
@@ -71,79 +74,85 @@ def run(arguments: Namespace, settings: Settings) -> int:
                 "run it with --log-driver k8s-file",
             )
     view = View(arguments)
-    prefixes = [record.name if arguments.names else record.id[:12] for record in found]
-    if len(found) == 1:
-        return _show(found[0], view, None)
-    if not view.follow:
-        statuses = [_show(record, view, f"{prefix} ") for record, prefix in zip(found, prefixes, strict=True)]
-        return max(statuses)
-    return _together(
-        [(record, f"{prefix} ") for record, prefix in zip(found, prefixes, strict=True)],
-        view,
-    )
+    jobs = []
+    for record in found:
+        prefix = None if len(found) == 1 else f"{record.name if arguments.names else record.id[:12]} "
+        jobs.append(_jobs(record, prefix, view.raw))
+    if view.follow and len(found) > 1:
+        return _together([job for parts in jobs for job in parts], view)
+    return max(parts[0].run(view) if len(parts) == 1 else _together(parts, view) for parts in jobs)
 
 
-def _show(record: ContainerRecord, view: View, prefix: str | None) -> int:
-    """One log. Where only one of stdout and stderr is a terminal, each stream is printed by itself."""
-    terminals = os.isatty(view.out), os.isatty(view.err)
-    if view.raw or terminals[0] == terminals[1]:
-        return _print(record, view, prefix, view.out, view.err, terminals[0] and not view.raw)
-    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    child = os.fork()
-    if child == 0:
-        status = 125
+class Job:
+    """One log to be printed: out and err are descriptors, -1 for a stream that is left to another job."""
+
+    __slots__ = ("record", "prefix", "out", "err", "neutralise")
+
+    def __init__(self, record: ContainerRecord, prefix: str | None, out: int, err: int, neutralise: bool) -> None:
+        self.record = record
+        self.prefix = prefix
+        self.out = out
+        self.err = err
+        self.neutralise = neutralise
+
+    def run(self, view: View) -> int:
+        """Print it; the exit status."""
+        path = self.record.log_path
+        while view.follow and not os.path.exists(path) and not monitor.wait_unlocked(self.record.run_dir, 0.02):
+            pass  # it is being started: the monitor makes the file
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC) if min(self.out, self.err) < 0 else -1
+        # While the core prints, no handler of Python's runs: an interrupt ends this process as it ends others.
+        before = builtin.set_handler(builtin.SIGINT, builtin.DEFAULT)
         try:
-            status = _print(record, view, prefix, null, view.err, terminals[1])
+            monitor.print_log(
+                path,
+                out=self.out if self.out >= 0 else null,
+                err=self.err if self.err >= 0 else null,
+                since_ns=view.since,
+                until_ns=view.until,
+                tail=view.tail,
+                follow=view.follow,
+                timestamps=view.timestamps,
+                neutralise=self.neutralise,
+                prefix=self.prefix,
+                run_dir=self.record.run_dir if view.follow else None,
+            )
+        except (FileNotFoundError, BrokenPipeError):
+            return 0  # it was never started, or has just been removed; or nobody reads any more
+        except OSError as error:
+            selection.say(f"reading the log of container {self.record.name}: {os_error_text(error)}")
+            return 125
         finally:
-            os._exit(status)
-    try:
-        return _print(record, view, prefix, view.out, null, terminals[0])
-    finally:
-        os.waitpid(child, 0)
-        os.close(null)
-
-
-def _print(record: ContainerRecord, view: View, prefix: str | None, out: int, err: int, neutralise: bool) -> int:
-    path = record.log_path
-    while view.follow and not os.path.exists(path) and not monitor.wait_unlocked(record.run_dir, 0.02):
-        pass  # it is being started: the monitor makes the file
-    try:
-        monitor.print_log(
-            path,
-            out=out,
-            err=err,
-            since_ns=view.since,
-            until_ns=view.until,
-            tail=view.tail,
-            follow=view.follow,
-            timestamps=view.timestamps,
-            neutralise=neutralise,
-            prefix=prefix,
-            run_dir=record.run_dir if view.follow else None,
-        )
-    except FileNotFoundError:
-        return 0  # it was never started, or has just been removed
-    except BrokenPipeError:
+            builtin.set_handler(builtin.SIGINT, before)
+            if null >= 0:
+                os.close(null)
         return 0
-    except OSError as error:
-        selection.say(f"reading the log of container {record.name}: {os_error_text(error)}")
-        return 125
-    return 0
 
 
-def _together(logs: list[tuple[ContainerRecord, str]], view: View) -> int:
-    """Follow several logs, one process each; all end with this one."""
+def _jobs(record: ContainerRecord, prefix: str | None, raw: bool) -> list[Job]:
+    """One job, or one for each stream where only one of stdout and stderr is a terminal: the other one's bytes are
+    not to be touched."""
+    terminals = os.isatty(1), os.isatty(2)
+    if raw or terminals[0] == terminals[1]:
+        return [Job(record, prefix, 1, 2, terminals[0] and not raw)]
+    return [Job(record, prefix, 1, -1, terminals[0]), Job(record, prefix, -1, 2, terminals[1])]
+
+
+def _together(jobs: list[Job], view: View) -> int:
+    """Run several jobs, one process each; they end with this one."""
     children: list[int] = []
     status = 0
+    for number in (builtin.SIGTERM, builtin.SIGHUP):
+        builtin.set_handler(number, _end)
     try:
-        for record, prefix in logs:
+        for job in jobs:
             child = os.fork()
             if child == 0:
                 ended = 125
+                for number in (builtin.SIGTERM, builtin.SIGHUP):
+                    builtin.set_handler(number, builtin.DEFAULT)
                 try:
-                    ended = _show(record, view, prefix)
-                except KeyboardInterrupt:
-                    ended = 130
+                    ended = job.run(view)
                 finally:
                     os._exit(ended)
             children.append(child)
@@ -154,6 +163,10 @@ def _together(logs: list[tuple[ContainerRecord, str]], view: View) -> int:
                 status = max(status, os.waitstatus_to_exitcode(wait_status))
     finally:
         for child in children:
-            os.kill(child, 15)
+            os.kill(child, builtin.SIGTERM)
             os.waitpid(child, 0)
-    return max(status, 0)
+    return status
+
+
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)

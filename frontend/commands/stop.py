@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from remora.frontend.arguments import ArgumentTypeError
 from remora.frontend.commands import selection
 from remora.frontend.container import control
 
@@ -27,9 +28,12 @@ def add_time(parser: ArgumentParser) -> None:
 
 def seconds(text: str) -> int:
     """A whole number of seconds, -1 for ever."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = -2
     if value < -1:
-        raise ValueError(text)
+        raise ArgumentTypeError("a whole number of seconds expected, or -1")
     return value
 
 
