@@ -67,7 +67,8 @@ struct container {
     bool first_start_over, end_told;
     int stop_signal; /* to be sent once it runs and isn't paused; 0 = none */
     uint64_t early_signals; /* bit n: signal n came before there was a process */
-    struct timer stop_bound, time_limit, backoff;
+    unsigned early_tries;
+    struct timer stop_bound, time_limit, backoff, early;
     int64_t backoff_ns;
     unsigned restarts;
     char *pid_path, *bundle; /* owned */
@@ -88,6 +89,7 @@ void container_finish(struct container *container);
 
 /* Send what was asked for while there was no process, or while it was paused. */
 void container_deliver(struct container *container);
+void container_early_due(struct timer *timer);
 /* Signal the container's init. 0 or -errno (-ESRCH: it does not run). */
 int container_signal(struct container *container, int signal);
 /* Signal, then SIGKILL after timeout seconds (-1: never). 0, or -ESRCH when it has ended. No restart afterwards. */

@@ -3,19 +3,76 @@
  * What others ask of a container: signals, stop, pause. Each is right in every state (container.h).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/client.h"
 #include "engine/ending.h"
 #include "engine/monitor.h"
+#include "util/fd.h"
+
+/* A young init gets this long to say what it does with its early signals, looked at so often. */
+#define EARLY_TRIES 100
+#define EARLY_PAUSE_NS (10 * MILLISECOND_NS)
+
+/* The bits of a line of /proc/PID/status such as "SigCgt:\t0000000000000002". */
+static uint64_t signal_mask(const char *status, const char *key)
+{
+    const char *line = strstr(status, key);
+
+    return line != NULL ? strtoull(line + strlen(key), NULL, 16) : 0;
+}
+
+/*
+ * The kernel drops a signal that the first process of a pid namespace neither handles nor blocks
+ * (pid_namespaces(7)). One that came before there was a process would be lost if that process has only just begun.
+ */
+static bool would_be_dropped(pid_t pid, int signal)
+{
+    char path[32], status[4096];
+    CLEANUP_FD int fd = -1;
+    ssize_t n;
+
+    if (signal == SIGKILL || signal == SIGSTOP)
+        return false;
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = fd >= 0 ? read(fd, status, sizeof(status) - 1) : -1;
+    if (n <= 0)
+        return false;
+    status[n] = 0;
+    return ((signal_mask(status, "SigCgt:") | signal_mask(status, "SigBlk:")) & (1ULL << (signal - 1))) == 0;
+}
+
+static void deliver_early(struct container *container, bool wait)
+{
+    for (int signal = 1; signal < 64; signal++) {
+        uint64_t bit = 1ULL << signal;
+
+        if (!(container->early_signals & bit) || (wait && would_be_dropped(container->main.process.pid, signal)))
+            continue;
+        container->early_signals &= ~bit;
+        child_signal(&container->main.process, signal);
+    }
+    if (container->early_signals != 0)
+        timer_set(&container->early, EARLY_PAUSE_NS);
+}
+
+void container_early_due(struct timer *timer)
+{
+    struct container *container = container_of(timer, struct container, early);
+
+    if (container->state == CONTAINER_RUNNING)
+        deliver_early(container, ++container->early_tries < EARLY_TRIES);
+}
 
 void container_deliver(struct container *container)
 {
-    for (int signal = 1; signal < 64; signal++)
-        if (container->early_signals & (1ULL << signal))
-            child_signal(&container->main.process, signal);
-    container->early_signals = 0;
+    container->early_tries = 0;
+    deliver_early(container, true);
     if (container->stop_signal != 0)
         child_signal(&container->main.process, container->stop_signal);
     container->stop_signal = 0;
