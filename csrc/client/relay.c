@@ -149,6 +149,12 @@ static void input_end(struct relay *relay)
     stream_deinit(&relay->in);
 }
 
+/* Whether keys are typed on a terminal of ours; not whether it is raw now: hung up, it can't be made raw again. */
+static bool has_keyboard(const struct relay *relay)
+{
+    return relay->options->raw && relay->terminal.fd >= 0;
+}
+
 /* Fill `input` from what the caller's side has. -EAGAIN: nothing there. */
 static int input_read(struct relay *relay)
 {
@@ -159,7 +165,7 @@ static int input_read(struct relay *relay)
                  : stream_read(&relay->in, relay->input, sizeof(relay->input));
     if (n == -EAGAIN)
         return -EAGAIN;
-    if (n == -EIO || (n == 0 && relay->terminal.raw)) {
+    if (n == -EIO || (n == 0 && has_keyboard(relay))) {
         /* A terminal that is gone, or a background read that nothing can stop: nobody types, but no end was typed. */
         input_end(relay);
         return -EAGAIN;
@@ -183,6 +189,15 @@ static int input_read(struct relay *relay)
     return 0;
 }
 
+/* The terminal hung up: nobody types and nobody sees the output any more. */
+static bool hung_up(const struct relay *relay)
+{
+    struct pollfd out = {.fd = relay->out.fd};
+
+    return has_keyboard(relay) && relay->in.fd < 0 && out.fd >= 0 && poll(&out, 1, 0) > 0 &&
+           (out.revents & POLLHUP) != 0;
+}
+
 static int input_round(struct relay *relay)
 {
     for (int i = 0; i < ROUND_PACKETS; i++) {
@@ -202,7 +217,7 @@ static int input_round(struct relay *relay)
             return GO_ON;
         result = input_read(relay);
         if (result == -EAGAIN)
-            return GO_ON;
+            return hung_up(relay) ? REMORA_RELAY_OUTPUT_CLOSED : GO_ON;
     }
     return GO_ON;
 }

@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import Remora
 from tests.e2e.conftest import TerminalFactory
 from tests.support import host
+from tests.support.terminal import Terminal
 from tests.support.waiting import eventually
 
 
@@ -111,10 +112,7 @@ def test_an_interactive_shell_in_it_resizes_and_gives_its_code(box: Remora, term
     assert shell.is_restored()
 
 
-def _size(shell: object) -> bytes:
-    from tests.support.terminal import Terminal
-
-    assert isinstance(shell, Terminal)
+def _size(shell: Terminal) -> bytes:
     shell.type("stty size\r")
     shell.expect("stty size\r\n")
     return shell.expect("\r\n/ # ")

@@ -370,6 +370,17 @@ def test_a_hung_up_terminal_ends_the_relay_and_is_not_the_containers_business(
     os.close(slave)
 
 
+def test_a_hung_up_terminal_ends_the_relay_of_a_session_that_says_nothing(
+    fake: FakeMonitor, relay: RelayFactory
+) -> None:
+    master, slave = pty.openpty()
+    running = relay(stdin=slave, stdout=slave, raw=True, handle_output_closed=True)
+    assert fake.receive().kind == core.RESIZE
+    os.close(master)
+    assert running.end().end == RelayEnd.OUTPUT_CLOSED
+    os.close(slave)
+
+
 def test_a_closed_output_is_told_to_the_container_when_asked(fake: FakeMonitor, relay: RelayFactory) -> None:
     out_read, out_write = os.pipe()
     os.close(out_read)

@@ -103,13 +103,16 @@ class Terminal:
             pass
         return self.process.returncode
 
+    def hang_up(self) -> None:
+        """Take the terminal away, as closing its window does."""
+        if self.master >= 0:
+            os.close(self._slave)
+            os.close(self.master)
+        self.master = -1
+
     def close(self) -> None:
         """Hang up, and make sure that the program is gone."""
-        if self.master < 0:
-            return
-        os.close(self._slave)
-        os.close(self.master)
-        self.master = -1
+        self.hang_up()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
