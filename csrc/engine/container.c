@@ -112,6 +112,8 @@ static void delete_done(struct runtime_call *call, const struct failure *failure
 
     /* A runtime that can't delete leaves its own state behind; `rm` tries again. The exit code is safe already. */
     (void)failure;
+    if (strcmp(container->outcome.why, "runtime-failed") == 0)
+        cgroup_remove(container->monitor->config.cgroup, container->monitor->config.id);
     if (!will_restart(container)) {
         container_finish(container);
         return;
@@ -145,6 +147,7 @@ static void run_over(struct container *container)
     runtime_argument(&container->call, "delete");
     runtime_argument(&container->call, "--force");
     runtime_argument(&container->call, monitor->config.id);
+    container->call.unlogged = true;
     r = runtime_start(monitor, &container->call);
     if (r < 0)
         delete_done(&container->call, NULL);
@@ -276,6 +279,7 @@ static void run_done(struct runtime_call *call, const struct failure *failure)
     }
     fd_close(&container->console);
     unlinkat(monitor->run_dir_fd, "console", 0);
+    unlink(container->pid_path);
     container->state = CONTAINER_RUNNING;
     ending_write_state(container, "running");
     if (monitor->config.pidfile[0] != 0)
@@ -306,6 +310,7 @@ static int start_runtime(struct container *container, struct failure *failure)
     runtime_argument(call, "--pid-file");
     runtime_argument(call, container->pid_path);
     unlink(container->pid_path);
+    unlinkat(monitor->run_dir_fd, ".pid", 0); /* what runc leaves of a pid file that it couldn't write */
     if (config->tty) {
         container->console =
             console_listen(monitor->run_dir_fd, "console", container->console_path, sizeof(container->console_path));
@@ -368,7 +373,8 @@ static int prepare(struct container *container, struct failure *failure)
     if (config->log_driver != LOG_NONE)
         container->main.log = &monitor->log;
     if (timer_init(loop, &container->stop_bound, stop_bound_due) < 0 ||
-        timer_init(loop, &container->time_limit, time_limit_due) < 0)
+        timer_init(loop, &container->time_limit, time_limit_due) < 0 ||
+        timer_init(loop, &container->early, container_early_due) < 0)
         return failure_errno(failure, "make timers", config->id, -errno);
     return 0;
 }
@@ -410,6 +416,7 @@ void container_deinit(struct container *container)
     timer_deinit(&container->stop_bound);
     timer_deinit(&container->time_limit);
     timer_deinit(&container->backoff);
+    timer_deinit(&container->early);
     free(container->pid_path);
     free(container->bundle);
 }

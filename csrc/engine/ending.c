@@ -241,7 +241,7 @@ void ending_remove(struct container *container)
 
 void ending_leave(struct monitor *monitor)
 {
-    static const char *const names[] = {"state", "state.new", "pid", "console", "lock"};
+    static const char *const names[] = {"state", "state.new", "pid", ".pid", "console", "lock"};
 
     /* Nobody new from here on; who has connected already still gets an answer. */
     if (monitor->listener.loop != NULL) {

@@ -41,6 +41,7 @@ static void close_console(struct exec *exec)
 static void exec_free(struct exec *exec)
 {
     struct monitor *monitor = exec->session.monitor;
+    char partial[32];
 
     for (struct exec **at = &monitor->execs; *at != NULL; at = &(*at)->next) {
         if (*at == exec) {
@@ -54,6 +55,8 @@ static void exec_free(struct exec *exec)
     session_stop(&exec->session);
     stdio_deinit(&exec->stdio);
     close_console(exec);
+    snprintf(partial, sizeof(partial), ".exec-%u.pid", exec->number);
+    unlinkat(monitor->run_dir_fd, partial, 0); /* what runc leaves of a pid file that it couldn't write */
     if (exec->pid_path != NULL)
         unlink(exec->pid_path);
     free(exec->pid_path);

@@ -142,7 +142,9 @@ void failure_runtime(struct failure *failure, const char *phase, const char *obj
         n = pread(fd, log, sizeof(log), size > (off_t)sizeof(log) ? size - (off_t)sizeof(log) : 0);
     }
     if (n <= 0 || !last_error(log, (size_t)n, failure->text, sizeof(failure->text))) {
-        if (output_size > 0)
+        if (last_error(output, output_size, failure->text, sizeof(failure->text)))
+            ; /* it couldn't open its log, and wrote the same to stderr */
+        else if (output_size > 0)
             snprintf(failure->text, sizeof(failure->text), "%.*s", (int)(output_size > 1000 ? 1000 : output_size),
                      output);
         else if (WIFSIGNALED(wait_status))

@@ -124,10 +124,12 @@ int runtime_start(struct monitor *monitor, struct runtime_call *call)
         return -ENOMEM;
     for (size_t i = 0; i < config->n_runtime; i++)
         argv[n++] = config->runtime[i];
-    argv[n++] = "--log";
-    argv[n++] = call->log_path;
-    argv[n++] = "--log-format";
-    argv[n++] = "json";
+    if (!call->unlogged) {
+        argv[n++] = "--log";
+        argv[n++] = call->log_path;
+        argv[n++] = "--log-format";
+        argv[n++] = "json";
+    }
     for (size_t i = 0; i < call->n_args; i++)
         argv[n++] = call->args[i];
     argv[n] = NULL;

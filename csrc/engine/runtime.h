@@ -7,6 +7,7 @@
 #ifndef REMORA_ENGINE_RUNTIME_H
 #define REMORA_ENGINE_RUNTIME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "engine/child.h"
@@ -24,6 +25,7 @@ struct runtime_call {
     struct monitor *monitor; /* NULL: no call under way */
     struct child child;
     const char *phase; /* static words for messages: "start container" */
+    bool unlogged; /* nobody reads why it failed: it does without a log, which a full disk would not take */
     const char *args[RUNTIME_ARGS_MAX]; /* after the global options; NULL-terminated */
     size_t n_args;
     int stdio[3]; /* borrowed for the child, -1 = /dev/null */

@@ -97,6 +97,7 @@ static void escapes_are_undone_and_the_text_is_one_line(void)
 static void without_a_log_what_it_printed_counts(void)
 {
     struct failure failure;
+    static const char json[] = "{\"level\":\"error\",\"msg\":\"open log: no space left on device\",\"time\":\"t\"}\n";
     static const char words[] = "fatal:\tthings\n went \x1b[1mwrong\n";
 
     unlink("log");
@@ -106,6 +107,8 @@ static void without_a_log_what_it_printed_counts(void)
     assert(strstr(failure.text, "signal 9") != NULL && failure.status == 125);
     failure_runtime(&failure, "exec", "crun", "log", "", 0, 3 << 8);
     assert(strstr(failure.text, "status 3") != NULL && failure.status == 125);
+    failure_runtime(&failure, "exec", "runc", "log", json, strlen(json), 1 << 8);
+    assert(strcmp(failure.text, "open log: no space left on device") == 0);
     write_log("", 0);
     failure_runtime(&failure, "exec", "crun", "log", "", 0, 3 << 8);
     assert(strstr(failure.text, "status 3") != NULL);
