@@ -19,5 +19,5 @@ def run(arguments: Namespace, settings: Settings) -> int:
     """Idempotent."""
     from remora.frontend.images import guard
 
-    guard.drop_if_unused(settings, arguments.image)
+    guard.release_unused(settings, arguments.image)
     return 0

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from remora.monitor import Connection, RequestFailed
 
 NAME_TRIES = 20
+ROOM_BYTES = 256 * 1024  # what a start may need on one file system
+ROOM_FILES = 32
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 MONITOR_ENVIRONMENT = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "LLVM_PROFILE_FILE")
@@ -57,8 +59,13 @@ def create(settings: Settings, spec: Spec) -> Created:
     record = ContainerRecord(settings, spec)
     # The folder first: whoever meets it without spec.json clears it, and the run folder, away. If that is between these
     # two lines, it is made again.
-    os.makedirs(record.data_dir, mode=0o700, exist_ok=True)
-    lock = monitor.lock(record.run_dir, wait=True)
+    try:
+        os.makedirs(record.data_dir, mode=0o700, exist_ok=True)
+        lock = monitor.lock(record.run_dir, wait=True)
+    except OSError as error:
+        _remove_folder(record.run_dir)
+        _remove_folder(record.data_dir)
+        raise _create_error(record, error) from None
     try:
         os.makedirs(record.data_dir, mode=0o700, exist_ok=True)
         _claim_name(settings, spec)
@@ -73,8 +80,12 @@ def create(settings: Settings, spec: Spec) -> Created:
         finally:
             os.close(lock)
         if isinstance(error, OSError):
-            raise RemoraError(f"creating container {record.id[:12]}: {os_error_text(error)}", _remedy(error)) from None
+            raise _create_error(record, error) from None
         raise
+
+
+def _create_error(record: ContainerRecord, error: OSError) -> RemoraError:
+    return RemoraError(f"creating container {record.id[:12]}: {os_error_text(error)}", _remedy(error))
 
 
 def remove_unstarted(settings: Settings, record: ContainerRecord) -> None:
@@ -229,7 +240,7 @@ def _await_start(settings: Settings, record: ContainerRecord, connection: Connec
             finish_removal(settings, record, connection)
         else:
             connection.close()
-        raise _start_error(record, failed) from None
+        raise _start_error(settings, record, failed) from None
     except monitor.MonitorGone:
         connection.close()
         raise RemoraError(
@@ -238,15 +249,27 @@ def _await_start(settings: Settings, record: ContainerRecord, connection: Connec
         ) from None
 
 
-def _start_error(record: ContainerRecord, failed: RequestFailed) -> RemoraError:
+def _start_error(settings: Settings, record: ContainerRecord, failed: RequestFailed) -> RemoraError:
     """What the monitor, or the runtime through it, said; with the remedy that its status suggests."""
-    hint = ""
+    hint = _full(settings.run) or _full(settings.data)
     if failed.status == NOT_FOUND:
         hint = f'the image has no program "{record.spec["args"][0]}": check the command and --entrypoint'
     elif failed.status == NOT_EXECUTABLE and "permission denied" in failed.error.lower():
         hint = f'"{record.spec["args"][0]}" must be a file that may be executed'
     where = f"{failed.phase} {failed.object}".strip()
     return RemoraError(f"starting container {record.name}: {where}: {failed.error}", hint, failed.status or 125)
+
+
+def _full(folder: str) -> str:
+    """A remedy if the folder's file system has no room: a runtime's words don't always say that this was the cause."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return ""
+    # The failed start has given back what it took: some files, some pages.
+    if status.f_bavail * status.f_frsize >= ROOM_BYTES and (status.f_favail >= ROOM_FILES or not status.f_files):
+        return ""
+    return f"no space left on device: make room on the file system of {folder}"
 
 
 def _lock(record: ContainerRecord) -> int:
@@ -405,7 +428,7 @@ def finish_removal(settings: Settings, record: ContainerRecord, connection: Conn
     connection.close()
     image = record.spec["image"]
     if last_use and image is not None:
-        guard.drop_if_unused(settings, image["id"])
+        guard.release_unused(settings, image["id"])
 
 
 def follow(

@@ -87,7 +87,7 @@ def delete_runtime_state(settings: Settings, container_id: str, program: str = "
 
 
 def sweep(settings: Settings) -> None:
-    """Sweep every half-made or half-removed container, and names that lead nowhere."""
+    """Sweep every half-made or half-removed container, names that lead nowhere, and images that nobody uses."""
     for container_id in ids(settings):
         if is_half(settings, container_id):
             sweep_if_stale(settings, container_id)
@@ -99,3 +99,21 @@ def sweep(settings: Settings) -> None:
         holder = names.owner(settings, name)
         if holder is not None and not os.path.lexists(settings.data_dir(holder)):
             sweep_if_stale(settings, holder)
+    _sweep_images(settings)
+
+
+def _sweep_images(settings: Settings) -> None:
+    """Let go of images whose guard could not be dropped when their last container went."""
+    try:
+        image_ids = os.listdir(settings.images)
+    except FileNotFoundError:
+        return
+    for image_id in filter(is_id, image_ids):
+        try:
+            unused = not os.listdir(f"{settings.images}/{image_id}")
+        except OSError:
+            continue  # gone meanwhile
+        if unused:
+            from remora.frontend.images import guard
+
+            guard.release_unused(settings, image_id)
