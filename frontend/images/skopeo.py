@@ -83,11 +83,21 @@ def run(
     program = process.which("skopeo", environ)
     if program is None:
         raise RemoraError(f"{phase}: skopeo is not installed", "`apt-get install skopeo`")
-    argv = [program, *_global(environ), *arguments]
+    argv = [*_own_mounts(environ), program, *_global(environ), *arguments]
     out = stdout if stdout is not None else -1 if quiet else 2
     status, text = _spawn(argv, environ, out)
     if status:
         raise explain(message_of(text) or f"skopeo ended with status {status}", phase, name, folder)
+
+
+def _own_mounts(environ: Mapping[str, str]) -> list[str]:
+    """Words before skopeo that give it a mount namespace of its own.
+
+    Its overlay driver mounts <graph root>/overlay on itself and (1.9) leaves that behind: the folder could not be
+    removed any more. unshare(1) executes in place, so skopeo keeps the pid.
+    """
+    unshare = process.which("unshare", environ)
+    return [unshare, "--mount", "--"] if unshare is not None else []
 
 
 def _global(environ: Mapping[str, str]) -> list[str]:

@@ -93,6 +93,14 @@ def test_an_imported_image_runs(empty_remora: Remora, base: str) -> None:
     assert empty_remora("run", "--rm", "--network", "none", "base", "/bin/echo", "hello") == "hello"
 
 
+def test_nothing_is_left_mounted(empty_remora: Remora, base: str, tmp_path: Path) -> None:
+    """skopeo's overlay driver mounts the store's folder on itself."""
+    empty_remora("save", "-q", "-o", str(tmp_path / "a"), "base")
+    empty_remora("rmi", "base")
+    empty_remora("load", "-q", "-i", str(tmp_path / "a"))
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+
+
 def test_import_without_a_name_leaves_the_image_untagged_and_keeps_the_names_it_has(
     empty_remora: Remora, temporary: Path, busybox_tar: Path
 ) -> None:

@@ -155,6 +155,26 @@ def test_an_unknown_image_leaves_nothing_behind(place: Place) -> None:
     assert not (Path(place.settings.images) / ("e" * 64)).exists()
 
 
+def test_a_full_disk_is_named_and_changes_nothing(place: Place) -> None:
+    place.folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", place.folder], check=True)
+    try:
+        (place.folder / "containers.json").write_text("[]")
+        try:
+            (place.folder / "filler").write_bytes(b"x" * 8192)
+        except OSError:
+            pass
+        with pytest.raises(RemoraError, match="No space left on device") as caught:
+            guard.acquire(place.settings, place.image_id, ONE)
+        assert str(place.folder) in caught.value.message
+        assert caught.value.hint
+        assert (place.folder / "containers.json").read_text() == "[]"
+        assert sorted(os.listdir(place.folder)) == ["containers.json", "containers.lock", "filler"]
+        assert os.listdir(place.settings.images) == []
+    finally:
+        subprocess.run(["umount", place.folder], check=True)
+
+
 @pytest.mark.parametrize(("image", "container"), [("../x", ONE), ("e" * 64, "../../x"), ("E" * 64, ONE), ("", ONE)])
 def test_ids_that_are_no_ids_never_become_paths(place: Place, image: str, container: str) -> None:
     for change in (guard.acquire, guard.release):
