@@ -76,6 +76,10 @@ def run(arguments: Namespace, settings: Settings) -> int:
     output = _output(arguments, settings, rows, form)
     for error in corrupt:
         selection.say(str(error))
+    for row in rows:
+        if row.state.damaged:
+            name = row.record.name
+            selection.say(f"reading {row.state.damaged}: not a valid state file (`remora rm -f {name}` removes {name})")
     if output:
         selection.put(output.removesuffix("\n"))
     return 125 if corrupt and not rows else 0

@@ -33,6 +33,7 @@ class ContainerState:
     exit_code: None while unknown or not yet ended. known: False when it ended and nobody saw how.
     monitor_pid: 0 without a monitor. lost: the process lives, its monitor does not.
     ending: it has exited, and its monitor is still clearing up (the lock is held).
+    damaged: path of a state file that can't be read (the rest is what its monitor says, if it has one).
     started_ns, finished_ns: wall clock, 0 = not yet. oom: killed for lack of memory.
     error: why the runtime could not start it. status_code: 125/126/127 that goes with `error`.
     record: the exit record, None without one.
@@ -52,6 +53,7 @@ class ContainerState:
         "monitor_pid",
         "lost",
         "ending",
+        "damaged",
         "record",
     )
 
@@ -69,6 +71,7 @@ class ContainerState:
         self.monitor_pid = 0
         self.lost = False
         self.ending = False
+        self.damaged = ""
         self.record: Mapping[str, object] | None = None
 
     @property
@@ -190,7 +193,15 @@ def derive(settings: Settings, record: ContainerRecord) -> ContainerState:
     deadline = time.monotonic() + 1.0
     while True:
         held = monitor.lock_held(run_dir)
-        state_map = _read_state(run_dir)
+        damaged = ""
+        state_map: Mapping[str, object] | None
+        try:
+            state_map = monitor.read_state(run_dir)
+        except OSError:
+            state_map = None
+        except ValueError:
+            damaged = run_dir + "/state"
+            state_map = _ask(run_dir) if held else {}
         exit_record: Mapping[str, object] | None = None
         exit_file = False
         alive = False
@@ -209,11 +220,16 @@ def derive(settings: Settings, record: ContainerRecord) -> ContainerState:
             # Between the two looks a monitor may have begun or ended: look again.
             if monitor.lock_held(run_dir) != held and time.monotonic() < deadline:
                 continue
-        return decide(held, state_map, exit_file, exit_record, alive)
+        state = decide(held, state_map, exit_file, exit_record, alive)
+        state.damaged = damaged
+        return state
 
 
-def _read_state(run_dir: str) -> Mapping[str, object] | None:
+def _ask(run_dir: str) -> Mapping[str, object] | None:
+    """The state as the monitor itself tells it; None when there is none to ask."""
     try:
-        return monitor.read_state(run_dir)
-    except (OSError, ValueError):
+        with monitor.Connection.open(run_dir) as connection:
+            state = connection.request({"op": "status"}).get("state")
+    except (monitor.MonitorGone, monitor.RequestFailed, OSError, ValueError):
         return None
+    return state if isinstance(state, dict) else None

@@ -152,6 +152,36 @@ def test_a_corrupt_record_is_named_by_ps_and_removed_by_rm(remora: Remora) -> No
     assert os.listdir(remora.root / "names") == ["whole"]
 
 
+def test_a_damaged_state_file_is_named_and_the_truth_told_all_the_same(remora: Remora) -> None:
+    found = remora("run", "-d", "--name", "web", *SLEEP)
+    pid = int(state(remora, "web", "Pid"))
+    path = remora.runroot / found / "state"
+    path.write_bytes(b"\xc1garbage")
+    result = remora.run("ps", "--format", "{{.Names}} {{.State}} {{.Pid}}")
+    assert result.stdout == f"web running {pid}\n"
+    assert str(path) in result.stderr
+    assert "remora rm -f web" in result.stderr
+    assert remora("exec", "web", "echo", "in") == "in"
+    remora("kill", "web")
+    assert remora("wait", "web") == "137"
+    remora("start", "web")
+    path.write_bytes(b"")
+    assert remora("rm", "-f", "-t", "0", "web") == "web"
+    assert remora.run("ps", "-a", "--noheading").stderr == ""
+
+
+def test_a_lost_monitor_with_a_damaged_state_file_leaves_nothing_behind_after_rm(remora: Remora) -> None:
+    found = remora("run", "-d", "--name", "web", *SLEEP)
+    pid, monitor = int(state(remora, "web", "Pid")), int(state(remora, "web", "ConmonPid"))
+    os.kill(monitor, signal.SIGKILL)
+    eventually(lambda: "lost" in remora("ps"), "the monitor is gone")
+    (remora.runroot / found / "state").write_bytes(b"garbage")
+    assert "Exited (unknown)" in remora.run("ps", "-a").stdout
+    remora("rm", "-f", "web")
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"), "the process is gone")
+    assert os.listdir(remora.runroot / "runtime") == []
+
+
 # ---- start, stop, kill, restart, pause -----------------------------------------------------------
 
 
