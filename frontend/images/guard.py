@@ -21,6 +21,7 @@ import errno
 import os
 import time
 
+from remora.frontend import jsontext
 from remora.frontend.builtin import sha256
 from remora.frontend.errors import RemoraError, os_error_text
 from remora.frontend.images import configuration, names
@@ -231,6 +232,4 @@ def _replace(lock: StoreLock, records: list[object]) -> None:
 
 
 def _text(value: object) -> bytes:
-    import json
-
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return jsontext.dumps(value).encode()

@@ -7,8 +7,7 @@ without names has no `names` key.
 
 from __future__ import annotations
 
-import json
-
+from remora.frontend import jsontext
 from remora.frontend.errors import RemoraError
 from remora.frontend.images.decode import as_list, as_map, as_text, parse, text_list
 from remora.frontend.images.locking import StoreLock
@@ -80,4 +79,4 @@ def _update(record: dict[str, object], held: list[str]) -> None:
 
 
 def _write(lock: StoreLock, records: list[dict[str, object]]) -> None:
-    lock.replace(json.dumps(records, separators=(",", ":"), ensure_ascii=False).encode())
+    lock.replace(jsontext.dumps(records).encode())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from remora.frontend.settings import Settings
 
 KEY_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz.")
+SHORT_ID = 12
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
@@ -32,7 +33,7 @@ class UnknownImage(RemoraError):
     __slots__ = ("given",)
 
     def __init__(self, given: str) -> None:
-        by_id = names.HEX.issuperset(given.removeprefix("sha256:"))
+        by_id = given.startswith("sha256:") or (len(given) >= SHORT_ID and names.HEX.issuperset(given))
         fetch = "" if by_id else f"fetch it with `remora pull {given}`; "
         super().__init__(f"{given}: image not known", f"{fetch}`remora images -a` lists the images")
         self.given = given
