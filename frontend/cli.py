@@ -133,7 +133,7 @@ def _guarded(argv: list[str], env: Mapping[str, str]) -> int:
 
 
 def _unexpected(argv: list[str], error: Exception) -> int:
-    doing = f"remora {argv[0]}" if argv else "remora"
+    doing = " ".join(["remora", *[word for word in argv if word in COMMANDS][:1]])
     if isinstance(error, OSError):
         _say(f"{doing}: {os_error_text(error)}{_remedy(error)}")
         return 125

@@ -123,8 +123,8 @@ def _probe(settings: Settings, program: str) -> str | None:
     finally:
         try:
             process.capture([*words, "delete", "--force", container_id])
-        except FileNotFoundError:
-            pass
+        except OSError:
+            pass  # what kept it from running is told
         monitor.remove_tree(bundle)
 
 

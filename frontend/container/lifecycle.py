@@ -1,158 +1,33 @@
-"""Making, starting and following a container.
+"""Starting a container and being its foreground.
 
-Each step is safe against being killed at any moment: `create` claims everything under the container's lock and writes
-spec.json last, so that what is there without it is swept; `start` hands the lock to the monitor it spawns, and the
-root file system is a detached mount that goes with the last process that holds it.
+`start` hands the container's lock to the monitor that it spawns; the root file system is a detached mount, which goes
+with the last process that holds it. So a start that is killed at any moment leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 
 from remora import monitor
-from remora.frontend import runtime
-from remora.frontend.container import names, sweep, terminal
-from remora.frontend.container.record import ContainerRecord
+from remora.frontend.container import terminal
+from remora.frontend.container.configuration import configuration, monitor_environment
+from remora.frontend.container.creation import remedy
 from remora.frontend.errors import RemoraError, os_error_text
 from remora.frontend.images import guard
-from remora.frontend.oci import cgroups, config
-from remora.frontend.options.names import random_name
+from remora.frontend.oci import config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from remora.frontend.container.spec import Spec
+    from remora.frontend.container.record import ContainerRecord
     from remora.frontend.settings import Settings
     from remora.monitor import Connection, RequestFailed
 
-NAME_TRIES = 20
 ROOM_BYTES = 256 * 1024  # what a start may need on one file system
 ROOM_FILES = 32
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
-MONITOR_ENVIRONMENT = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "LLVM_PROFILE_FILE")
-# What a runtime, and the command that drops an image's guard, may need of the caller's environment.
-RUNTIME_ENVIRONMENT = frozenset(
-    "PATH HOME TMPDIR XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS DBUS_SYSTEM_BUS_ADDRESS PYTHONPATH PYTHONHOME "
-    "VIRTUAL_ENV CONTAINERS_STORAGE_CONF CONTAINERS_REGISTRIES_CONF STORAGE_DRIVER STORAGE_OPTS".split()
-)
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class Created:
-    """A container that has just been made. lock: the descriptor that holds its lock; for `start`, or to be closed."""
-
-    __slots__ = ("record", "lock")
-
-    def __init__(self, record: ContainerRecord, lock: int) -> None:
-        self.record = record
-        self.lock = lock
-
-
-def create(settings: Settings, spec: Spec) -> Created:
-    """Make a container from its request; an empty name is replaced by a random one that is free.
-
-    Raises RemoraError (name taken, image gone, no space …); nothing is left behind then.
-    """
-    record = ContainerRecord(settings, spec)
-    # The folder first: whoever meets it without spec.json clears it, and the run folder, away. If that is between these
-    # two lines, it is made again.
-    try:
-        os.makedirs(record.data_dir, mode=0o700, exist_ok=True)
-        lock = monitor.lock(record.run_dir, wait=True)
-    except OSError as error:
-        _remove_folder(record.run_dir)
-        _remove_folder(record.data_dir)
-        raise _create_error(record, error) from None
-    try:
-        os.makedirs(record.data_dir, mode=0o700, exist_ok=True)
-        _claim_name(settings, spec)
-        if spec["image"] is not None:
-            guard.acquire(settings, spec["image"]["id"], record.id)
-        _write_cidfile(spec)
-        record.save(durable=not spec["remove"])
-        return Created(record, lock)
-    except BaseException as error:
-        try:
-            _discard(settings, record)
-        finally:
-            os.close(lock)
-        if isinstance(error, OSError):
-            raise _create_error(record, error) from None
-        raise
-
-
-def _create_error(record: ContainerRecord, error: OSError) -> RemoraError:
-    return RemoraError(f"creating container {record.id[:12]}: {os_error_text(error)}", _remedy(error))
-
-
-def remove_unstarted(settings: Settings, record: ContainerRecord) -> None:
-    """Remove a `--rm` container that could not be started, unless its monitor has done so already."""
-    if not os.path.lexists(record.data_dir):
-        return
-    try:
-        lock = monitor.lock(record.run_dir)
-    except BlockingIOError:
-        return  # somebody else is at work on it
-    try:
-        _discard(settings, record)
-    finally:
-        os.close(lock)
-
-
-def _discard(settings: Settings, record: ContainerRecord) -> None:
-    try:
-        os.unlink(record.spec_path)
-    except FileNotFoundError:
-        pass
-    sweep.remove_parts(settings, record.id, record.name)
-    cidfile = record.spec["cidfile"]
-    if cidfile and _read_text(cidfile) == record.id:
-        os.unlink(cidfile)
-
-
-def _claim_name(settings: Settings, spec: Spec) -> None:
-    if spec["name"]:
-        names.claim(settings, spec["name"], spec["id"])
-        return
-    for _ in range(NAME_TRIES):
-        spec["name"] = random_name()
-        if names.owner(settings, spec["name"]) is not None:
-            continue
-        try:
-            names.claim(settings, spec["name"], spec["id"])
-            return
-        except RemoraError:
-            continue  # somebody was faster
-    spec["name"] = f"{random_name()}_{spec['id'][:8]}"
-    names.claim(settings, spec["name"], spec["id"])
-
-
-def _write_cidfile(spec: Spec) -> None:
-    if not spec["cidfile"]:
-        return
-    try:
-        fd = os.open(spec["cidfile"], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(fd, spec["id"].encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        path, spec["cidfile"] = spec["cidfile"], ""  # it is not ours to remove
-        raise RemoraError(f"--cidfile {path}: {error.strerror}", hint="name a file that can be made") from None
-
-
-def _read_text(path: str) -> str:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(4096).decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
-
-
-# ---- start ------------------------------------------------------------------------------------
 
 
 class Started:
@@ -214,13 +89,12 @@ def start(
             config.write(built.config, record.bundle)
             for line in built.warnings:
                 os.write(2, f"Warning: {line}\n".encode())
-            configuration = _configuration(settings, record, built.user.uid, built.user.gid, attach, rows, columns)
             connection = monitor.spawn(
-                configuration,
+                configuration(settings, record, built.user.uid, built.user.gid, attach, rows, columns, len(preserved)),
                 lock_fd=lock,
                 rootfs_fd=rootfs,
                 preserved=preserved,
-                environment=_monitor_environment(settings.environ),
+                environment=monitor_environment(settings.environ),
             )
         finally:
             if rootfs >= 0:
@@ -228,7 +102,7 @@ def start(
             # The monitor has it now, or nobody needs it.
             os.close(lock)
     except OSError as error:
-        raise RemoraError(f"starting container {spec['name']}: {os_error_text(error)}", _remedy(error)) from None
+        raise RemoraError(f"starting container {spec['name']}: {os_error_text(error)}", remedy(error)) from None
     return Started(connection, _await_start(settings, record, connection), built.warnings)
 
 
@@ -325,87 +199,6 @@ def _remove_folder(path: str) -> None:
         os.rmdir(path)
     except OSError:
         pass
-
-
-def _configuration(
-    settings: Settings,
-    record: ContainerRecord,
-    uid: int,
-    gid: int,
-    attach: dict[str, object] | None,
-    rows: int,
-    columns: int,
-) -> dict[str, object]:
-    """What the monitor is told (docs/architecture.md, "Configuration handed to a monitor")."""
-    spec = record.spec
-    log = spec["log"]
-    systemd = cgroups.manager(settings) == "systemd"
-    return {
-        "version": 1,
-        "id": spec["id"],
-        "name": spec["name"],
-        "data_dir": record.data_dir,
-        "run_dir": record.run_dir,
-        "runtime": runtime.command(settings, spec["runtime"]),
-        "env": _runtime_environment(settings.environ),
-        "cgroup": "" if systemd else cgroups.path(settings, spec["id"]),
-        "tty": spec["tty"],
-        "stdin": spec["stdin_open"],
-        "stdin_once": spec["stdin_open"] and "stdin" in spec["attach"],
-        "uid": uid,
-        "gid": gid,
-        "rows": rows,
-        "cols": columns,
-        "log": {
-            "driver": log["driver"],
-            "path": record.log_path if log["driver"] != "none" else "",
-            "max_size": log["max_size"],
-        },
-        "restart": dict(spec["restart"]),
-        "stop_signal": spec["stop_signal"],
-        "stop_timeout": spec["stop_timeout"],
-        "timeout": spec["timeout"],
-        "preserve_fds": spec["preserve_fds"],
-        "pidfile": spec["pidfile"],
-        "rootfs": f"{record.data_dir}/merged" if spec["image"] is not None else "",
-        "umask": spec["umask"],
-        "attach": attach,
-        "remove": _removal(settings, record) if spec["remove"] else [],
-    }
-
-
-def _removal(settings: Settings, record: ContainerRecord) -> list[list[str]]:
-    """The steps that remove a `--rm` container: its record first, its folder last."""
-    image = record.spec["image"]
-    steps = [["unlink", record.spec_path], ["unlink", f"{settings.names}/{record.name}"]]
-    if image is not None:
-        folder = f"{settings.images}/{image['id']}"
-        program = [sys.executable, "-m", "remora.frontend", "--root", settings.data, "--runroot", settings.run]
-        steps.append(["unlink", f"{folder}/{record.id}"])
-        steps.append(["last_use", folder, *program, "_unguard", image["id"]])
-    steps.append(["tree", record.data_dir])
-    return steps
-
-
-def _runtime_environment(environ: Mapping[str, str]) -> list[str]:
-    result = [f"{name}={environ[name]}" for name in sorted(RUNTIME_ENVIRONMENT) if name in environ]
-    if "PATH" not in environ:
-        result.append("PATH=" + DEFAULT_PATH)
-    return result
-
-
-def _monitor_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: environ[name] for name in MONITOR_ENVIRONMENT if name in environ}
-
-
-def _remedy(error: OSError) -> str:
-    import errno
-
-    if error.errno == errno.ENOSPC:
-        return "make room, then try again"
-    if error.errno == errno.EROFS:
-        return "name a writable folder with --root"
-    return ""
 
 
 # ---- foreground -------------------------------------------------------------------------------
