@@ -152,7 +152,7 @@ def test_an_import_without_room_says_so_and_its_repetition_makes_up_for_what_it_
         assert len(lines) == 1 and "no space left on device" in lines[0].lower(), result.stderr
         assert "Traceback" not in result.stderr
         disk.free()
-        assert "second" not in small_store("images")
+        assert "localhost/second" not in small_store("images")
         small_store("run", "--rm", "first", "true")
     small_store("import", "-c", "ENV A=B", str(busybox_tar), "second")
     small_store("rmi", "first", "second")
