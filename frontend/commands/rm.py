@@ -56,7 +56,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
         raise RemoraError(error.message, error.hint, ABSENT) from None
     ready = [target for target in targets if outcome.attempt(_begin, settings, target, arguments)]
     for target in ready:
-        if outcome.attempt(_finish, settings, target, arguments.force):
+        if outcome.attempt(_finish, settings, target, arguments):
             selection.put(target.given)
     return outcome.status
 
@@ -129,11 +129,11 @@ def _begin(settings: Settings, target: Target, arguments: Namespace) -> None:
     target.stopping = stopping
 
 
-def _finish(settings: Settings, target: Target, force: bool) -> None:
+def _finish(settings: Settings, target: Target, arguments: Namespace) -> None:
     if target.stopping is not None:
         target.stopping.finish()
     elif target.record is None:
-        _stop_unknown(settings, target.id, force)
+        _stop_unknown(settings, target.id, arguments)
     lock = _lock(settings, target)
     if lock < 0:
         return
@@ -147,19 +147,20 @@ def _finish(settings: Settings, target: Target, force: bool) -> None:
         os.close(lock)
 
 
-def _stop_unknown(settings: Settings, container_id: str, force: bool) -> None:
+def _stop_unknown(settings: Settings, container_id: str, arguments: Namespace) -> None:
     """Stop the container of a record that can't be read, if it runs."""
     try:
         connection = monitor.Connection.open(settings.run_dir(container_id))
     except monitor.MonitorGone:
         return
     with connection:
-        if not force:
+        if not arguments.force:
             raise RemoraError(
                 f"cannot remove container {container_id} as it is running", "`remora rm --force` stops it", RUNS
             )
         try:
-            connection.request({"op": "stop", "timeout": 10})
+            timeout = {} if arguments.time is None else {"timeout": arguments.time}
+            connection.request({"op": "stop", **timeout})
         except monitor.MonitorGone:
             pass
     monitor.wait_unlocked(settings.run_dir(container_id), BUSY_TIME)

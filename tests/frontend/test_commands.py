@@ -146,7 +146,7 @@ def test_a_corrupt_record_is_named_by_ps_and_removed_by_rm(remora: Remora) -> No
     for command in ("inspect", "start", "logs", "wait", "stop", "attach"):
         assert str(spec) in said(remora, command, "broken")
     assert "is running" in said(remora, "rm", "broken", status=2)
-    assert remora("rm", "-f", "broken") == "broken"
+    assert remora("rm", "-f", "-t", "0", "broken") == "broken"
     assert not os.path.exists(f"/proc/{pid}")
     assert remora.run("ps", "-a", "--format", "{{.Names}}").stderr == ""
     assert os.listdir(remora.root / "names") == ["whole"]
