@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,9 +81,7 @@ def test_a_waiter_that_was_waiting_gets_the_code_of_a_container_that_removes_its
     container = remora("run", "-d", "--rm", "--name", "fleeting", "-i", "busybox", "sh", "-c", "read line; exit 23")
     waiters = [remora.popen("wait", name) for name in ("fleeting", container, container[:12])]
     for waiter in waiters:
-        eventually(
-            lambda pid=waiter.pid: host.waits_on_a_socket(pid), "each of the waiters is waiting"
-        )
+        eventually(partial(host.waits_on_a_socket, waiter.pid), "each of the waiters is waiting")
     attached = remora.popen("attach", "fleeting", stdin=subprocess.PIPE)
     attached.communicate(b"\n", timeout=60)
     for waiter in waiters:
@@ -165,7 +164,8 @@ def test_attaching_to_a_container_that_has_ended_says_so(remora: Remora) -> None
     remora("run", "--name", "over", "busybox", "true")
     result = remora.run("attach", "over", status=125)
     assert result.stdout == ""
-    assert result.stderr.count("\n") == 1 and "over" in result.stderr or "running" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "over" in result.stderr and "running" in result.stderr
 
 
 def test_a_stopped_container_starts_again_with_its_files_and_a_new_monitor(remora: Remora) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from datetime import datetime
+from itertools import pairwise
 
 from tests.conftest import Remora
 from tests.support import host
@@ -16,9 +17,7 @@ def restarts(remora: Remora, name: str) -> int:
 
 
 def test_on_failure_restarts_as_often_as_allowed_and_reports_the_last_code(remora: Remora) -> None:
-    remora(
-        "run", "-d", "--name", "failing", "--restart", "on-failure:3", "busybox", "sh", "-c", "date +%s.%N; exit 3"
-    )
+    remora("run", "-d", "--name", "failing", "--restart", "on-failure:3", "busybox", "sh", "-c", "date +%s.%N; exit 3")
     assert remora("wait", "failing") == "3"
     assert restarts(remora, "failing") == 3
     assert len(remora("logs", "failing").splitlines()) == 4
@@ -29,7 +28,7 @@ def test_the_pause_between_restarts_begins_at_100_ms_and_doubles(remora: Remora)
     assert remora("wait", "failing") == "1"
     stamps = [line.split()[0] for line in remora("logs", "-t", "failing").splitlines()]
     times = [datetime.fromisoformat(stamp[:26]) for stamp in stamps]  # without the last digits and the zone
-    gaps = [(later - earlier).total_seconds() for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
     assert len(gaps) == 4
     for gap, least in zip(gaps, (0.1, 0.2, 0.4, 0.8), strict=True):
         assert least <= gap < least + 2.0

@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,11 +137,13 @@ def test_a_user_without_rights_can_open_its_own_output_by_name(remora: Remora, o
 
 
 def test_a_second_attach_sees_the_same_output(remora: Remora) -> None:
-    script = "read line; echo start; i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; echo oops >&2; exit 6"
+    script = (
+        "read line; echo start; i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done; echo oops >&2; exit 6"
+    )
     remora("run", "-d", "-i", "--name", "seen", "busybox", "sh", "-c", script)
     watchers = [remora.popen("attach", "--no-stdin", "seen") for _ in range(2)]
     for watcher in watchers:
-        eventually(lambda pid=watcher.pid: host.waits_on_a_socket(pid), "both are attached")
+        eventually(partial(host.waits_on_a_socket, watcher.pid), "both are attached")
     speaker = remora.popen("attach", "seen", stdin=subprocess.PIPE)
     expected = "start\n" + "".join(f"line {number}\n" for number in range(500))
     for client in (speaker, *watchers):
@@ -164,7 +167,7 @@ def test_a_stopped_attach_client_does_not_slow_the_container(remora: Remora) -> 
         starter.stdin.close()
         assert remora("wait", "busy") == "5"
         assert host.state(frozen.pid) == "T"
-        assert not host.alive(monitor) or host.proportional_kb(monitor) < 32 << 10
+        assert not host.alive(monitor) or host.own_memory_kb(monitor) < 8 << 10
     finally:
         frozen.send_signal(signal.SIGCONT)
     output, errors = frozen.communicate(timeout=60)

@@ -137,7 +137,8 @@ def test_other_detach_keys_can_be_chosen(terminal: TerminalFactory) -> None:
 
 
 def test_a_detach_prefix_that_goes_nowhere_is_handed_on_after_a_short_time(terminal: TerminalFactory) -> None:
-    script = "stty raw -echo; echo ready; dd bs=1 count=1 2>/dev/null | od -An -tx1; dd bs=1 count=2 2>/dev/null | od -An -tx1"
+    reads = "; ".join(f"dd bs=1 count={count} 2>/dev/null | od -An -tx1" for count in (1, 2))
+    script = f"stty raw -echo; echo ready; {reads}"
     command = terminal("run", "-it", "--rm", "busybox", "sh", "-c", script)
     command.expect("ready\n")
     command.type(b"\x10")

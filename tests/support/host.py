@@ -63,12 +63,13 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def proportional_kb(pid: int) -> int:
-    """Proportional memory of a process in kilobytes."""
+def own_memory_kb(pid: int) -> int:
+    """Memory that a process has for itself alone, in kilobytes: unlike its share of the program's pages (Pss), this
+    does not change with the number of other processes that run the same program."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith("Private_Dirty:"):
             return int(line.split()[1])
-    raise AssertionError("no Pss in smaps_rollup")
+    raise AssertionError("no Private_Dirty in smaps_rollup")
 
 
 def init_of_orphans() -> int:

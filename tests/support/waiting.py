@@ -10,10 +10,12 @@ T = TypeVar("T")
 DEADLINE = 30.0
 
 
-def eventually(condition: Callable[[], T], what: str, timeout: float = DEADLINE) -> T:
+def eventually(condition: Callable[[], T | None], what: str, timeout: float = DEADLINE) -> T:
     """The first true value of `condition()`; `what` names what was waited for when `timeout` seconds are over."""
     deadline = time.monotonic() + timeout
-    while not (value := condition()):
+    while True:
+        value = condition()
+        if value:
+            return value
         assert time.monotonic() < deadline, f"waited {timeout:g} s in vain: {what}"
         time.sleep(0.005)
-    return value
