@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from remora.frontend.container import lifecycle
+from remora.frontend.container import creation
 from remora.frontend.options import request, table, values
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace, settings: Settings) -> int:
     """Make the container and print its id."""
-    created = lifecycle.create(settings, resolve(arguments, settings, "create"))
+    created = creation.create(settings, resolve(arguments, settings, "create"))
     os.close(created.lock)
     os.write(1, f"{created.record.id}\n".encode())
     return 0

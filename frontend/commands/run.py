@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 
 from remora.frontend.commands import create
-from remora.frontend.container import lifecycle, terminal
+from remora.frontend.container import creation, lifecycle, terminal
 from remora.frontend.options import keys, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from remora.frontend.arguments import ArgumentParser, Namespace
-    from remora.frontend.container.lifecycle import Created, Started
+    from remora.frontend.container.creation import Created
+    from remora.frontend.container.lifecycle import Started
     from remora.frontend.settings import Settings
 
 INTERSPERSED = False
@@ -25,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace, settings: Settings) -> int:
     """Make the container and start it; print its id (-d) or become its foreground."""
     spec = create.resolve(arguments, settings, "run")
-    created = lifecycle.create(settings, spec)
+    created = creation.create(settings, spec)
     record = created.record
     if spec["detach"]:
         _start(settings, created, None, 0, 0).connection.close()
@@ -61,5 +62,5 @@ def _start(settings: Settings, created: Created, attach: dict[str, object] | Non
         )
     except BaseException:
         if spec["remove"]:
-            lifecycle.remove_unstarted(settings, created.record)
+            creation.remove_unstarted(settings, created.record)
         raise

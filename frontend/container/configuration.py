@@ -1,0 +1,96 @@
+"""What a monitor is told at its start (docs/architecture.md, "Configuration handed to a monitor")."""
+
+from __future__ import annotations
+
+import sys
+
+from remora.frontend import runtime
+from remora.frontend.oci import cgroups
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from remora.frontend.container.record import ContainerRecord
+    from remora.frontend.settings import Settings
+
+MONITOR_ENVIRONMENT = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "LLVM_PROFILE_FILE")
+# What a runtime, and the command that drops an image's guard, may need of the caller's environment.
+RUNTIME_ENVIRONMENT = frozenset(
+    "PATH HOME TMPDIR XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS DBUS_SYSTEM_BUS_ADDRESS PYTHONPATH PYTHONHOME "
+    "VIRTUAL_ENV CONTAINERS_STORAGE_CONF CONTAINERS_REGISTRIES_CONF STORAGE_DRIVER STORAGE_OPTS".split()
+)
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def configuration(
+    settings: Settings,
+    record: ContainerRecord,
+    uid: int,
+    gid: int,
+    attach: dict[str, object] | None,
+    rows: int,
+    columns: int,
+    n_preserved: int,
+) -> dict[str, object]:
+    """The map. uid, gid: of the process; attach: as lifecycle.attachment, or None; rows, columns: of a tty."""
+    spec = record.spec
+    log = spec["log"]
+    systemd = cgroups.manager(settings) == "systemd"
+    return {
+        "version": 1,
+        "id": spec["id"],
+        "name": spec["name"],
+        "data_dir": record.data_dir,
+        "run_dir": record.run_dir,
+        "runtime": runtime.command(settings, spec["runtime"]),
+        "env": _runtime_environment(settings.environ),
+        "cgroup": "" if systemd else cgroups.path(settings, spec["id"]),
+        "tty": spec["tty"],
+        "stdin": spec["stdin_open"],
+        "stdin_once": spec["stdin_open"] and "stdin" in spec["attach"],
+        "uid": uid,
+        "gid": gid,
+        "rows": rows,
+        "cols": columns,
+        "log": {
+            "driver": log["driver"],
+            "path": record.log_path if log["driver"] != "none" else "",
+            "max_size": log["max_size"],
+        },
+        "restart": dict(spec["restart"]),
+        "stop_signal": spec["stop_signal"],
+        "stop_timeout": spec["stop_timeout"],
+        "timeout": spec["timeout"],
+        "preserve_fds": n_preserved,
+        "pidfile": spec["pidfile"],
+        "rootfs": f"{record.data_dir}/merged" if spec["image"] is not None else "",
+        "umask": spec["umask"],
+        "attach": attach,
+        "remove": _removal(settings, record) if spec["remove"] else [],
+    }
+
+
+def _removal(settings: Settings, record: ContainerRecord) -> list[list[str]]:
+    """The steps that remove a `--rm` container: its record first, its folder last."""
+    image = record.spec["image"]
+    steps = [["unlink", record.spec_path], ["unlink", f"{settings.names}/{record.name}"]]
+    if image is not None:
+        folder = f"{settings.images}/{image['id']}"
+        program = [sys.executable, "-m", "remora.frontend", "--root", settings.data, "--runroot", settings.run]
+        steps.append(["unlink", f"{folder}/{record.id}"])
+        steps.append(["last_use", folder, *program, "_unguard", image["id"]])
+    steps.append(["tree", record.data_dir])
+    return steps
+
+
+def _runtime_environment(environ: Mapping[str, str]) -> list[str]:
+    result = [f"{name}={environ[name]}" for name in sorted(RUNTIME_ENVIRONMENT) if name in environ]
+    if "PATH" not in environ:
+        result.append("PATH=" + DEFAULT_PATH)
+    return result
+
+
+def monitor_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the monitor program itself: next to nothing."""
+    return {name: environ[name] for name in MONITOR_ENVIRONMENT if name in environ}
