@@ -14,6 +14,9 @@
 #include "engine/monitor.h"
 #include "util/fd.h"
 
+#define YOUNG_NS SECOND_NS
+
+#define YOUNG_NS SECOND_NS /* an init of this age may not have come to its handlers yet */
 /* A young init gets this long to say what it does with its early signals, looked at so often. */
 #define EARLY_TRIES 100
 #define EARLY_PAUSE_NS (10 * MILLISECOND_NS)
@@ -44,7 +47,15 @@ static bool would_be_dropped(pid_t pid, int signal)
     if (n <= 0)
         return false;
     status[n] = 0;
+    /* Still the runtime's own program, whose handlers are not the ones the signal is meant for. */
+    if (strncmp(status, "Name:\trunc:[", 12) == 0)
+        return true;
     return ((signal_mask(status, "SigCgt:") | signal_mask(status, "SigBlk:")) & (1ULL << (signal - 1))) == 0;
+}
+
+static bool is_young(const struct container *container)
+{
+    return monotonic_ns() - container->outcome.started_mono_ns < YOUNG_NS;
 }
 
 static void deliver_early(struct container *container, bool wait)
@@ -82,11 +93,14 @@ int container_signal(struct container *container, int signal)
 {
     if (signal == SIGKILL || signal == container->monitor->config.stop_signal)
         container->stop_requested = true;
-    if (container->state == CONTAINER_STARTING) {
-        container->early_signals |= 1ULL << signal;
-        return 0;
-    }
-    return container->state == CONTAINER_RUNNING ? child_signal(&container->main.process, signal) : -ESRCH;
+    if (container->state != CONTAINER_STARTING && container->state != CONTAINER_RUNNING)
+        return -ESRCH;
+    if (container->state == CONTAINER_RUNNING && monotonic_ns() - container->outcome.started_mono_ns > YOUNG_NS)
+        return child_signal(&container->main.process, signal);
+    container->early_signals |= 1ULL << signal;
+    if (container->state == CONTAINER_RUNNING)
+        container_deliver(container);
+    return 0;
 }
 
 static void resume_for_stop_done(struct runtime_call *call, const struct failure *failure)
