@@ -14,8 +14,6 @@
 #include "engine/monitor.h"
 #include "util/fd.h"
 
-#define YOUNG_NS SECOND_NS
-
 #define YOUNG_NS SECOND_NS /* an init of this age may not have come to its handlers yet */
 /* A young init gets this long to say what it does with its early signals, looked at so often. */
 #define EARLY_TRIES 100
@@ -51,11 +49,6 @@ static bool would_be_dropped(pid_t pid, int signal)
     if (strncmp(status, "Name:\trunc:[", 12) == 0)
         return true;
     return ((signal_mask(status, "SigCgt:") | signal_mask(status, "SigBlk:")) & (1ULL << (signal - 1))) == 0;
-}
-
-static bool is_young(const struct container *container)
-{
-    return monotonic_ns() - container->outcome.started_mono_ns < YOUNG_NS;
 }
 
 static void deliver_early(struct container *container, bool wait)
