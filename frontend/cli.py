@@ -86,7 +86,6 @@ NOUNS: dict[str, dict[str, str]] = {
         "rm": "rmi",
     },
 }
-ALIASES: dict[str, str] = {"help": "--help"}
 
 GLOBAL_VALUES = {
     "--root": "root",
@@ -255,7 +254,8 @@ def _command(rest: list[str]) -> tuple[str, str, list[str]]:
     verb = rest[1]
     if verb not in noun:
         raise RemoraError(f'unknown command "{verb}" for "remora {name}"', _suggestion(verb, list(noun)))
-    return noun[verb], f"remora {name} {verb}", rest[2:]
+    kind = ["--type", name] if verb == "inspect" else []
+    return noun[verb], f"remora {name} {verb}", [*kind, *rest[2:]]
 
 
 def _suggestion(wrong: str, known: list[str]) -> str:
