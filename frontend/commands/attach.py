@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from remora import monitor
 from remora.frontend.commands import selection
 from remora.frontend.container import control, terminal
 from remora.frontend.container import state as states
@@ -53,27 +54,27 @@ def attach(
                 f"attaching to container {record.name}: its monitor was lost, nobody holds its terminal any more",
                 f"`remora restart {record.name}` gives it a new one",
             )
-        raise RemoraError(
-            f"you can only attach to running containers: {record.name} is {state.status}",
-            f"`remora start --attach {record.name}` starts it",
-        )
+        raise _not_running(record, state.status)
     with connection, terminal.signals_held(sig_proxy and not spec["tty"]):
         # Input without --interactive is only for a terminal: the keys typed there are the container's.
         with_input = stdin and (spec["stdin_open"] or spec["tty"])
         rows, columns = terminal.window() if spec["tty"] else (0, 0)
-        reply = connection.request(
-            {
-                "op": "attach",
-                "session": "",
-                "stdin": with_input,
-                "stdout": True,
-                "stderr": True,
-                "block": False,
-                "owner": False,
-                "rows": rows,
-                "cols": columns,
-            }
-        )
+        try:
+            reply = connection.request(
+                {
+                    "op": "attach",
+                    "session": "",
+                    "stdin": with_input,
+                    "stdout": True,
+                    "stderr": True,
+                    "block": False,
+                    "owner": False,
+                    "rows": rows,
+                    "cols": columns,
+                }
+            )
+        except (monitor.RequestFailed, monitor.MonitorGone):
+            raise _not_running(record, states.EXITED) from None  # it ended a moment ago
         tty = reply.get("tty") is True
         result = connection.relay(
             run_dir=record.run_dir,
@@ -85,3 +86,10 @@ def attach(
             detach_keys=terminal.active_keys(sequence, tty),
         )
     return terminal.status(result, f"container {record.name}")
+
+
+def _not_running(record: ContainerRecord, status: str) -> RemoraError:
+    return RemoraError(
+        f"you can only attach to running containers: {record.name} is {status}",
+        f"`remora start --attach {record.name}` starts it",
+    )
