@@ -142,6 +142,8 @@ def _finish(settings: Settings, target: Target, arguments: Namespace) -> None:
             os.unlink(settings.data_dir(target.id) + "/spec.json")
         except FileNotFoundError:
             pass
+        except IsADirectoryError:  # damaged on purpose
+            monitor.remove_tree(settings.data_dir(target.id) + "/spec.json")
         sweep.remove_parts(settings, target.id, target.record.name if target.record is not None else "")
     finally:
         os.close(lock)

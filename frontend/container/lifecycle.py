@@ -169,7 +169,7 @@ def _root(record: ContainerRecord) -> tuple[int, int, str]:
         return -1, os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), root
     upper, work, merged = (f"{record.data_dir}/{name}" for name in ("upper", "work", "merged"))
     lower = image["lower"]
-    if not os.path.isdir(merged):  # it is made last
+    if not (os.path.isdir(merged) and os.path.isdir(upper) and os.path.isdir(work)):
         _make_upper(upper, lower[0])
         _make_folder(work)
         _make_folder(merged)

@@ -6,6 +6,7 @@ It is only ever replaced as a whole (written beside, synced, renamed), so a read
 
 from __future__ import annotations
 
+import errno
 import os
 
 from remora.frontend import jsontext
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from remora.frontend.settings import Settings
 
 VERSION = 1
+REGULAR = 0o10  # file type of a plain file in st_mode
+LARGEST = 1 << 26  # bytes of a spec.json; the kernel takes some 6 MB of arguments and environment
 HEX = frozenset("0123456789abcdef")
 
 
@@ -99,8 +102,7 @@ def load(settings: Settings, container_id: str) -> ContainerRecord:
     """
     path = settings.data_dir(container_id) + "/spec.json"
     try:
-        with open(path, "rb", buffering=0) as file:
-            text = file.read()
+        text = _read(path)
     except (FileNotFoundError, NotADirectoryError):
         raise NoSuchContainer(container_id) from None
     except OSError as error:
@@ -113,6 +115,23 @@ def load(settings: Settings, container_id: str) -> ContainerRecord:
     if why or not _is_spec(spec):
         raise CorruptRecord(container_id, path, why)
     return ContainerRecord(settings, spec)
+
+
+def _read(path: str) -> bytes:
+    """A whole plain file; nothing else that may stand in its place can make us wait or fill the memory."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if status.st_mode >> 12 != REGULAR:
+            raise OSError(errno.EINVAL, "not a plain file")
+        if status.st_size > LARGEST:
+            raise OSError(errno.EFBIG, "too large")
+        pieces = []
+        while piece := os.read(fd, 1 << 20):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(fd)
 
 
 # What every command relies on; the other keys are always written by the same program.
@@ -152,6 +171,8 @@ def _complaint(spec: object, container_id: str) -> str:
     for key, kind in _NEEDED:
         if not isinstance(spec.get(key), kind):
             return f"not a valid record (no usable {key!r})"
+    if not names.is_valid(spec["name"]):
+        return "not a valid record (no usable 'name')"
     image = spec.get("image")
     if image is not None and not (isinstance(image, dict) and isinstance(image.get("id"), str)):
         return "not a valid record (no usable 'image')"
