@@ -147,15 +147,15 @@ def test_an_import_without_room_says_so_and_its_repetition_makes_up_for_what_it_
     small_store("import", str(busybox_tar), "first")
     for leave in (0, 1, 4, 64, 400):
         disk.fill(leave)
-        result = small_store.run("import", "-c", "ENV A=B", str(busybox_tar), "second", status=125)
+        result = small_store.run("import", "-c", "ENV A=B", str(busybox_tar), "repeated", status=125)
         lines = [line for line in result.stderr.splitlines() if line.startswith("Error")]
         assert len(lines) == 1 and "no space left on device" in lines[0].lower(), result.stderr
         assert "Traceback" not in result.stderr
         disk.free()
-        assert "localhost/second" not in small_store("images")
+        assert "localhost/repeated" not in small_store("images")
         small_store("run", "--rm", "first", "true")
-    small_store("import", "-c", "ENV A=B", str(busybox_tar), "second")
-    small_store("rmi", "first", "second")
+    small_store("import", "-c", "ENV A=B", str(busybox_tar), "repeated")
+    small_store("rmi", "first", "repeated")
     assert entries(disk.path / "store") == set()
 
 

@@ -179,8 +179,9 @@ def test_two_hundred_commands_and_two_hundred_attachments_leave_the_monitor_as_i
         for number in range(times):
             attach_and_leave(number)
 
-    work(8)  # buffers that are kept are there now
     settled = eventually(lambda: _settled(monitor), "the monitor is at rest")
+    work(8)  # buffers that are kept are there now
+    eventually(lambda: host.descriptors(monitor) == settled, f"back to {settled} descriptors")
     memory = host.own_memory_kb(monitor)
     work(200)
     eventually(lambda: host.descriptors(monitor) == settled, f"back to {settled} descriptors")

@@ -366,7 +366,11 @@ def test_a_hung_up_terminal_ends_the_relay_and_is_not_the_containers_business(
     fake.send(core.STDOUT, b"x")
     assert running.end().end == RelayEnd.OUTPUT_CLOSED
     fake.connection.close()
-    assert fake.socket.recv(100) == b""
+    try:
+        said = fake.socket.recv(100)
+    except ConnectionResetError:
+        said = b""  # the hang-up was seen first, and the output left unread
+    assert said == b""
     os.close(slave)
 
 
