@@ -197,7 +197,7 @@ void container_finish(struct container *container)
 
     container->state = CONTAINER_DONE;
     tell_end(container);
-    if (monitor->config.remove != NULL && monitor->config.remove->size > 0)
+    if (monitor->config.remove != NULL && monitor->config.remove->size > 0 && !container->keep)
         ending_remove(container);
     ending_leave(monitor);
     if (container->failure.phase != NULL)

@@ -60,13 +60,14 @@ struct container {
     bool has_outcome; /* a run has ended: `outcome` is what a waiter is told */
     bool paused;
     bool stop_requested; /* by somebody: no restart */
+    bool keep; /* stopped only to be started again: no removal */
     bool kill_sent; /* the stop's time was over */
     bool timed_out;
     bool gone; /* removal steps are done, or there are none */
     bool last_use; /* the image has no other user left */
     bool first_start_over, end_told;
     int stop_signal; /* to be sent once it runs and isn't paused; 0 = none */
-    uint64_t early_signals; /* bit n: signal n came before there was a process */
+    uint64_t early_signals; /* bit n - 1: signal n waits for a process that can take it */
     unsigned early_tries;
     struct timer stop_bound, time_limit, backoff, early;
     int64_t backoff_ns;

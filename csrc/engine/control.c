@@ -297,7 +297,27 @@ static void handle_stop(struct client *client, struct msg *request)
     }
     client->wait = WAIT_EXITED;
     client->wait_op = "stop";
+    monitor->container.keep = msg_bool(&request->root, "keep", false);
     container_stop(&monitor->container, (int)number, timeout);
+}
+
+static void handle_rename(struct client *client, struct msg *request)
+{
+    struct monitor *monitor = client->monitor;
+    const char *name = msg_text(request, &request->root, "name", "");
+
+    if (name[0] == 0 || strchr(name, '/') != NULL) {
+        fail(client, "rename", "not a name");
+        return;
+    }
+    name = config_rename(&monitor->config, name);
+    if (name == NULL) {
+        fail(client, "rename", "no memory");
+        return;
+    }
+    if (monitor->container.state == CONTAINER_RUNNING)
+        ending_write_state(&monitor->container, monitor->container.paused ? "paused" : "running");
+    client_reply_ok(client, "rename");
 }
 
 static void handle_resize(struct client *client, struct msg *request)
@@ -361,10 +381,9 @@ static void handle_control(struct client *client, struct msg *request, int *fds,
         const char *op;
         void (*handle)(struct client *client, struct msg *request);
     } operations[] = {
-        {"attach", handle_attach}, {"wait", handle_wait},
-        {"signal", handle_signal}, {"stop", handle_stop},
-        {"pause", handle_pause},   {"unpause", handle_unpause},
-        {"resize", handle_resize}, {"close_output", handle_close_output},
+        {"attach", handle_attach}, {"wait", handle_wait},     {"signal", handle_signal},
+        {"stop", handle_stop},     {"pause", handle_pause},   {"unpause", handle_unpause},
+        {"resize", handle_resize}, {"rename", handle_rename}, {"close_output", handle_close_output},
         {"status", handle_status},
     };
     const char *op = msg_text(request, &request->root, "op", "");

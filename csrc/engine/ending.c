@@ -199,6 +199,15 @@ static void last_use(struct container *container, const char *const *words, size
         runtime_fork(container->monitor, words + 1, no_stdio, NULL, 0, false);
 }
 
+/* The link in the folder of names, under the name that the container has by now. */
+static void forget_name(const struct container *container, const char *folder)
+{
+    CLEANUP_FD int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd >= 0)
+        unlinkat(fd, container->monitor->config.name, 0);
+}
+
 static void remove_step(struct container *container, const msgpack_object *step)
 {
     struct msg *msg = &container->monitor->config.msg;
@@ -216,6 +225,8 @@ static void remove_step(struct container *container, const msgpack_object *step)
     words[n] = NULL;
     if (strcmp(words[0], "unlink") == 0)
         unlink(words[1]);
+    else if (strcmp(words[0], "name") == 0)
+        forget_name(container, words[1]);
     else if (strcmp(words[0], "tree") == 0)
         remora_remove_tree(words[1]);
     else if (strcmp(words[0], "last_use") == 0)

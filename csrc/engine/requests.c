@@ -19,6 +19,12 @@
 #define EARLY_TRIES 100
 #define EARLY_PAUSE_NS (10 * MILLISECOND_NS)
 
+/* Signals count from 1, up to 64. */
+static uint64_t signal_bit(int signal)
+{
+    return 1ULL << (signal - 1);
+}
+
 /* The bits of a line of /proc/PID/status such as "SigCgt:\t0000000000000002". */
 static uint64_t signal_mask(const char *status, const char *key)
 {
@@ -48,13 +54,13 @@ static bool would_be_dropped(pid_t pid, int signal)
     /* Still the runtime's own program, whose handlers are not the ones the signal is meant for. */
     if (strncmp(status, "Name:\trunc:[", 12) == 0)
         return true;
-    return ((signal_mask(status, "SigCgt:") | signal_mask(status, "SigBlk:")) & (1ULL << (signal - 1))) == 0;
+    return ((signal_mask(status, "SigCgt:") | signal_mask(status, "SigBlk:")) & signal_bit(signal)) == 0;
 }
 
 static void deliver_early(struct container *container, bool wait)
 {
-    for (int signal = 1; signal < 64; signal++) {
-        uint64_t bit = 1ULL << signal;
+    for (int signal = 1; signal <= 64; signal++) {
+        uint64_t bit = signal_bit(signal);
 
         if (!(container->early_signals & bit) || (wait && would_be_dropped(container->main.process.pid, signal)))
             continue;
@@ -73,13 +79,18 @@ void container_early_due(struct timer *timer)
         deliver_early(container, ++container->early_tries < EARLY_TRIES);
 }
 
+static bool is_young(const struct container *container)
+{
+    return monotonic_ns() - container->outcome.started_mono_ns <= YOUNG_NS;
+}
+
 void container_deliver(struct container *container)
 {
     container->early_tries = 0;
-    deliver_early(container, true);
     if (container->stop_signal != 0)
-        child_signal(&container->main.process, container->stop_signal);
+        container->early_signals |= signal_bit(container->stop_signal);
     container->stop_signal = 0;
+    deliver_early(container, is_young(container));
 }
 
 int container_signal(struct container *container, int signal)
@@ -88,9 +99,9 @@ int container_signal(struct container *container, int signal)
         container->stop_requested = true;
     if (container->state != CONTAINER_STARTING && container->state != CONTAINER_RUNNING)
         return -ESRCH;
-    if (container->state == CONTAINER_RUNNING && monotonic_ns() - container->outcome.started_mono_ns > YOUNG_NS)
+    if (container->state == CONTAINER_RUNNING && !is_young(container))
         return child_signal(&container->main.process, signal);
-    container->early_signals |= 1ULL << signal;
+    container->early_signals |= signal_bit(signal);
     if (container->state == CONTAINER_RUNNING)
         container_deliver(container);
     return 0;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from remora.frontend.container import names
+from remora.frontend.container import control, names
 from remora.frontend.container import record as records
 from remora.frontend.errors import NoSuchContainer
 
@@ -46,6 +46,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
             names.release(settings, new, record.id)
             raise
         names.release(settings, old, record.id)
+        control.rename(settings, record)
     finally:
         os.close(folder)
     return 0

@@ -31,7 +31,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
 
     outcome = selection.Outcome()
     pending = [
-        (selected, control.Stop(settings, selected.record, arguments.time))
+        (selected, control.Stop(settings, selected.record, arguments.time, keep=True))
         for selected in selection.select(arguments, settings, of_all)
     ]
     for _, stopping in pending:

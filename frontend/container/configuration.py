@@ -74,7 +74,7 @@ def configuration(
 def _removal(settings: Settings, record: ContainerRecord) -> list[list[str]]:
     """The steps that remove a `--rm` container: its record first, its folder last."""
     image = record.spec["image"]
-    steps = [["unlink", record.spec_path], ["unlink", f"{settings.names}/{record.name}"]]
+    steps = [["unlink", record.spec_path], ["name", settings.names]]
     if image is not None:
         folder = f"{settings.images}/{image['id']}"
         program = [sys.executable, "-m", "remora.frontend", "--root", settings.data, "--runroot", settings.run]

@@ -54,6 +54,18 @@ def not_running(record: ContainerRecord, state: ContainerState, doing: str) -> R
     )
 
 
+def rename(settings: Settings, record: ContainerRecord) -> None:
+    """Tell the monitor, if there is one, what its container is called now."""
+    connection = connect(settings, record)
+    if connection is None:
+        return
+    with connection:
+        try:
+            connection.request({"op": "rename", "name": record.name})
+        except monitor.MonitorGone:
+            pass
+
+
 def kill(settings: Settings, record: ContainerRecord, number: int) -> None:
     """Send a signal to the container's init. Raises RemoraError when it does not run."""
     connection = connect(settings, record)
@@ -103,18 +115,25 @@ def open_lost(state: ContainerState) -> int:
 class Stop:
     """A stop that is under way; several can be begun before the first is awaited.
 
-    signal: 0 = the container's own; timeout: seconds before it is killed, None = the container's own, -1 = never.
+    signal: 0 = the container's own; timeout: seconds before it is killed, None = the container's own, -1 = never;
+    keep: it is to be started again, so that a `--rm` container isn't removed.
     """
 
-    __slots__ = ("settings", "record", "number", "timeout", "connection", "begun")
+    __slots__ = ("settings", "record", "number", "timeout", "keep", "connection", "begun")
 
     def __init__(
-        self, settings: Settings, record: ContainerRecord, timeout: int | None = None, number: int = 0
+        self,
+        settings: Settings,
+        record: ContainerRecord,
+        timeout: int | None = None,
+        number: int = 0,
+        keep: bool = False,
     ) -> None:
         self.settings = settings
         self.record = record
         self.number = number or record.spec["stop_signal"]
         self.timeout = record.spec["stop_timeout"] if timeout is None else timeout
+        self.keep = keep
         self.connection: Connection | None = None
         self.begun = False
 
@@ -123,7 +142,9 @@ class Stop:
         self.connection = connect(self.settings, self.record)
         if self.connection is not None:
             try:
-                self.connection.send({"op": "stop", "signal": self.number, "timeout": self.timeout})
+                self.connection.send(
+                    {"op": "stop", "signal": self.number, "timeout": self.timeout, "keep": self.keep}
+                )
             except monitor.MonitorGone:
                 self.connection.close()
                 self.connection = None

@@ -287,6 +287,21 @@ def test_signal_sent_at_once_is_not_lost(remora: Remora) -> None:
     assert process.returncode == 143
 
 
+def test_stop_right_after_the_start_does_not_wait_for_its_time_limit(remora: Remora) -> None:
+    remora("run", "-d", "--init", "--name", "young", "busybox", "sleep", "100")
+    remora("stop", "--time", "50", "young")
+    assert remora("inspect", "-f", "{{.State.ExitCode}}", "young") == "143"
+
+
+def test_rm_container_survives_its_restart_and_goes_under_its_new_name(remora: Remora) -> None:
+    remora("run", "-d", "--rm", "--name", "before", "busybox", "sleep", "100")
+    remora("rename", "before", "after")
+    remora("restart", "--time", "0", "after")
+    assert remora("inspect", "-f", "{{.State.Status}} {{.Name}}", "after") == "running after"
+    remora("stop", "--time", "0", "after")
+    eventually(lambda: not left_over(remora), "all of it is gone")
+
+
 def test_removal_is_over_when_a_foreground_rm_container_returns(remora: Remora) -> None:
     remora("run", "--rm", "busybox", "true")
     assert left_over(remora) == []
