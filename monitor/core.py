@@ -226,6 +226,14 @@ def process_start(pid: int) -> int | None:
     return _check(ticks)
 
 
+def remove_cgroup(path: str, container_id: str) -> None:
+    """Kill what is left in a container's cgroup (`linux.cgroupsPath`) and remove it from every hierarchy.
+
+    Nothing happens when it is absent, or when the path doesn't bear the id.
+    """
+    lib.remora_cgroup_remove(os.fsencode(path), os.fsencode(container_id))
+
+
 # ---- root file systems
 
 

@@ -113,7 +113,7 @@ static void delete_done(struct runtime_call *call, const struct failure *failure
     /* A runtime that can't delete leaves its own state behind; `rm` tries again. The exit code is safe already. */
     (void)failure;
     if (strcmp(container->outcome.why, "runtime-failed") == 0)
-        cgroup_remove(container->monitor->config.cgroup, container->monitor->config.id);
+        remora_cgroup_remove(container->monitor->config.cgroup, container->monitor->config.id);
     if (!will_restart(container)) {
         container_finish(container);
         return;

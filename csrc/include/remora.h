@@ -132,6 +132,12 @@ int remora_remove_tree(const char *path);
 /* Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat); -ESRCH: none, or a zombie. */
 int64_t remora_process_start(pid_t pid);
 
+/*
+ * After a start that failed or was cut off, for runtimes then forget what they made: kill whatever is left in the
+ * cgroup `path` ("/remora/<id>") of every hierarchy, and remove it. Nothing happens when `path` doesn't bear the id.
+ */
+void remora_cgroup_remove(const char *path, const char *id);
+
 /* ---- root file systems ---------------------------------------------------------------------- */
 
 /*

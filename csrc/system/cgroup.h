@@ -33,10 +33,4 @@ void cgroup_read(struct cgroup *cgroup);
 void cgroup_deinit(struct cgroup *cgroup); /* safe on a zeroed struct after cgroup_init */
 void cgroup_init(struct cgroup *cgroup); /* all descriptors -1 */
 
-/*
- * After a start that failed or was cut off, for runtimes then forget what they made: kill whatever is left in the cgroup
- * `path` ("/remora/<id>") of every hierarchy, and remove it. Nothing happens when `path` doesn't bear the id.
- */
-void cgroup_remove(const char *path, const char *id);
-
 #endif

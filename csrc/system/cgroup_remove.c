@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "system/cgroup.h"
+#include "remora.h"
 #include "util/fd.h"
 
 #define TRIES 50
@@ -76,7 +76,7 @@ static void remove_below(char *line, const char *path)
         remove_folder(folder);
 }
 
-void cgroup_remove(const char *path, const char *id)
+void remora_cgroup_remove(const char *path, const char *id)
 {
     CLEANUP(close_stream) FILE *mounts = NULL;
     char *line = NULL;

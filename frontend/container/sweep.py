@@ -12,6 +12,7 @@ import os
 from remora import monitor
 from remora.frontend.container import names
 from remora.frontend.container.record import ids, is_id
+from remora.frontend.oci import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,18 +73,27 @@ def used_images(settings: Settings, container_id: str) -> list[str]:
 
 
 def delete_runtime_state(settings: Settings, container_id: str, program: str = "") -> None:
-    """Have the OCI runtime kill and forget the container, if it knows it. program: the container's own runtime."""
+    """Have the OCI runtime kill and forget the container, if it knows it. program: the container's own runtime.
+
+    Killed in the middle of a start, a runtime leaves cgroups, and perhaps a process in them, that it knows nothing of
+    afterwards: they go as well.
+    """
     folder = f"{settings.runtime_root}/{container_id}"
-    if not os.path.isdir(folder):
-        return
+    if os.path.isdir(folder):
+        _runtime_delete(settings, container_id, program)
+        monitor.remove_tree(folder)
+    if cgroups.manager(settings) != "systemd":
+        monitor.remove_cgroup(cgroups.path(settings, container_id), container_id)
+
+
+def _runtime_delete(settings: Settings, container_id: str, program: str) -> None:
     from remora.frontend import process, runtime
     from remora.frontend.errors import RemoraError
 
     try:
         process.capture([*runtime.command(settings, program), "delete", "--force", container_id])
     except (RemoraError, FileNotFoundError):
-        pass  # without a runtime nothing of the container can run; its state folder goes below
-    monitor.remove_tree(folder)
+        pass  # without a runtime, what is left of the container is killed in its cgroup
 
 
 def sweep(settings: Settings) -> None:
