@@ -1,7 +1,8 @@
 """Which OCI runtime to use: the one asked for, else crun if it works on this host, else runc.
 
 Whether crun works is found out with a real throw-away container, once: the answer is kept in `<run>/runtime-choice`
-(so until the next boot) for the program as it is now, by path, time of change and size.
+(so until the next boot) for the program as it is now, by path, time of change and size. Commands that don't know it
+yet wait for the first of them, by a lock on the run folder; what a killed one left is cleared by the next.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from remora.frontend.settings import Settings
 
 CANDIDATES = ("crun", "runc")
+PROBE = "remora-probe-"  # and the pid: the id of a throw-away container
 PACKAGES = "install the package crun or runc"
 
 
@@ -53,16 +55,45 @@ def _choose(settings: Settings) -> str:
         raise RemoraError("no OCI runtime: neither crun nor runc is installed", hint=PACKAGES)
     if len(found) == 1 and found[0].endswith("/runc"):
         return found[0]
-    path = settings.run + "/runtime-choice"
-    facts = [_fact(program) for program in found]
-    known = _remembered(path)
-    if known and known[0] == _boot() and known[1] in found and known[2:] == facts:
-        return known[1]
+    return _known(settings, found) or _find_out(settings, found)
+
+
+def _known(settings: Settings, found: list[str]) -> str:
+    """The program chosen before; "" when none was, or something has changed since."""
+    lines = _remembered(settings.run + "/runtime-choice")
+    if (
+        len(lines) > 1
+        and lines[0] == _boot()
+        and lines[1] in found
+        and lines[2:] == [_fact(program) for program in found]
+    ):
+        return lines[1]
+    return ""
+
+
+def _find_out(settings: Settings, found: list[str]) -> str:
+    import fcntl  # only the first time after a boot
+
+    os.makedirs(settings.run, mode=0o700, exist_ok=True)
+    lock = os.open(settings.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = _known(settings, found)
+        if known:
+            return known
+        _sweep_probes(settings)
+        return _first_that_works(settings, found)
+    finally:
+        os.close(lock)
+
+
+def _first_that_works(settings: Settings, found: list[str]) -> str:
     complaints = []
     for program in found:
         complaint = _probe(settings, program)
         if complaint is None:
-            _remember(path, [_boot(), program, *facts])
+            facts = [_fact(candidate) for candidate in found]
+            _remember(settings.run + "/runtime-choice", [_boot(), program, *facts])
             return program
         complaints.append(f"{program}: {complaint}")
     raise RemoraError(
@@ -91,7 +122,7 @@ def _remembered(path: str) -> list[str]:
 
 def _remember(path: str, lines: list[str]) -> None:
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    temporary = f"{path}.{os.getpid()}"
+    temporary = path + ".new"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
@@ -100,13 +131,23 @@ def _remember(path: str, lines: list[str]) -> None:
     os.rename(temporary, path)
 
 
+def _sweep_probes(settings: Settings) -> None:
+    """Clear what killed commands left of their throw-away containers. The lock is held: none of them is at work."""
+    from remora import monitor
+
+    for name in os.listdir(settings.run):
+        if name.startswith(PROBE):
+            monitor.remove_cgroup(cgroups.path(settings, name), name)
+            monitor.remove_tree(f"{settings.run}/{name}")
+
+
 def _probe(settings: Settings, program: str) -> str | None:
     """Run a tiny container with this runtime: None when that works, else what it said."""
     import json  # only the first time after a boot
 
     from remora import monitor
 
-    container_id = f"remora-probe-{os.getpid()}"
+    container_id = f"{PROBE}{os.getpid()}"
     bundle = f"{settings.run}/{container_id}"
     os.makedirs(bundle + "/rootfs", mode=0o700, exist_ok=True)
     words = _with_options(settings, program, bundle + "/state")
