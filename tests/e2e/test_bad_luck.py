@@ -96,6 +96,75 @@ def test_a_name_held_by_a_killed_start_can_be_taken_again(remora: Remora) -> Non
     host.assert_nothing_left(remora, ids)
 
 
+def monitor_of(name: str, deadline: float) -> int:
+    """Pid of the monitor of a container by its name; 0 when there is none in time."""
+    while time.monotonic() < deadline:
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                argv = host.command_line(int(entry))
+                if argv[:1] == ["remora-monitor"] and argv[2:] == [name]:
+                    return int(entry)
+    return 0
+
+
+def test_a_monitor_killed_at_twenty_random_moments_of_its_start_leaves_nothing_that_rm_does_not_clear(
+    remora: Remora,
+) -> None:
+    """The runtime may be half way through: what it made is found all the same. No command hangs meanwhile."""
+    chance = random.Random(5)
+    ids: set[str] = set()
+    killed = 0
+    for number in range(20):
+        name = f"struck{number}-{os.getpid()}"
+        start = remora.popen("run", "-d", "--name", name, "busybox", "sleep", "1000")
+        monitor = monitor_of(name, time.monotonic() + 10)
+        threading.Event().wait(chance.uniform(0, 0.05))
+        try:
+            host.send(monitor, signal.SIGKILL)
+            killed += 1
+        except ProcessLookupError:
+            pass
+        _, errors = start.communicate(timeout=30)
+        assert start.returncode in (0, 125), errors
+        ids |= host.known_ids(remora)
+        remora("ps", "-a")
+        remora("rm", "-f", "-t", "0", name)
+    assert killed >= 10
+    host.assert_nothing_left(remora, ids)
+
+
+def test_a_removal_killed_at_twenty_random_moments_is_finished_by_the_next(remora: Remora) -> None:
+    chance = random.Random(6)
+    ids: set[str] = set()
+    for number in range(20):
+        name = f"half{number}"
+        ids.add(remora("run", "-d", "--name", name, "busybox", "sleep", "1000"))
+        removal = remora.popen("rm", "-f", "-t", "0", name)
+        threading.Event().wait(chance.uniform(0, 0.15))
+        removal.send_signal(signal.SIGKILL)
+        removal.communicate(timeout=30)
+        remora.run("rm", "-f", "-t", "0", name, status=None)
+    assert remora("ps", "-aq") == ""
+    host.assert_nothing_left(remora, ids)
+
+
+def test_foreground_clients_killed_with_their_containers_leave_nothing(remora: Remora) -> None:
+    """`run --rm -i` killed at random moments: its end of input ends the container, which removes itself."""
+    chance = random.Random(7)
+    ids: set[str] = set()
+    for number in range(20):
+        client = remora.popen("run", "--rm", "-i", "--name", f"fore{number}", "busybox", "cat", stdin=subprocess.PIPE)
+        threading.Event().wait(chance.uniform(0, 0.12))
+        client.send_signal(signal.SIGKILL)
+        client.communicate(timeout=30)
+        ids |= host.known_ids(remora)
+    # Killed before it was started, a container is there as `create` would have made it: not a running one.
+    begun = ("ps", "-aq", "--filter", "status=running", "--filter", "status=exited")
+    eventually(lambda: remora(*begun) == "", "all that were started have removed themselves")
+    remora("rm", "-f", "--all")
+    host.assert_nothing_left(remora, ids)
+
+
 def test_after_its_monitor_was_killed_ps_shows_the_container_running_as_long_as_it_does(remora: Remora) -> None:
     container = remora("run", "-d", "--name", "orphan", "busybox", "sleep", "1000")
     monitor = int(remora("inspect", "-f", "{{.State.ConmonPid}}", "orphan"))

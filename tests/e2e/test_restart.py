@@ -99,3 +99,18 @@ def test_an_attached_client_stays_over_a_restart(remora: Remora) -> None:
     script = "echo x >> /runs; n=$(wc -l < /runs); echo run $n; test $n -lt 3 && exit 1; exit 5"
     result = remora.run("run", "--restart", "on-failure:2", "busybox", "sh", "-c", script, status=5)
     assert result.stdout == "run 1\nrun 2\nrun 3\n"
+
+
+def test_ten_seconds_of_health_take_the_pause_back_to_its_beginning(remora: Remora) -> None:
+    """Three quick failures, a run of ten seconds, one more failure: the pause after it is a short one again."""
+    script = "echo x >> /runs; n=$(wc -l < /runs); echo begin; test $n -eq 5 && sleep 10.2; echo end; test $n -lt 6"
+    remora("run", "-d", "--name", "ill", "--restart", "unless-stopped", "busybox", "sh", "-c", script)
+    eventually(lambda: remora("logs", "ill").count("begin") >= 6, "the run after the healthy one", timeout=60)
+    lines = [line.split() for line in remora("logs", "-t", "ill").splitlines()]
+    times = [(datetime.fromisoformat(line[0][:26]), line[-1]) for line in lines]
+    begins = [time for time, word in times if word == "begin"]
+    ends = [time for time, word in times if word == "end"]
+    pauses = [(begin - end).total_seconds() for begin, end in zip(begins[1:], ends, strict=False)]
+    assert pauses[3] >= 0.8
+    assert 0.1 <= pauses[4] < 0.8
+    remora("rm", "-f", "-t", "0", "ill")
