@@ -89,7 +89,8 @@ static void await_events(struct client *client)
     bool stdin_full = client->gives_in && client->session != NULL && session_stdin_full(client->session);
     uint32_t events = client->first != NULL || client->closing ? EPOLLOUT : 0;
 
-    if (!stdin_full)
+    /* One that asks and does not read has to wait with its next questions. */
+    if (!stdin_full && client->queued <= CLIENT_QUEUE_MAX)
         events |= EPOLLIN;
     if (client->hung_up)
         events = 0;
@@ -124,11 +125,11 @@ static void cut_off(struct client *client)
     CLEANUP_MSG_OUT struct msg_out notice = {0};
 
     drop_queue(client);
-    client->lagging = true;
     client->closing = true;
     msg_out_init(&notice, 1);
     msg_put_text(&notice, "event", "lagging");
     client_send_map(client, REMORA_PACKET_CONTROL, &notice);
+    client->lagging = true; /* the notice is the last thing it gets */
 }
 
 static void enqueue(struct client *client, const char *bytes, size_t size)
@@ -136,7 +137,7 @@ static void enqueue(struct client *client, const char *bytes, size_t size)
     struct packet *packet = malloc(sizeof(*packet) + size);
 
     if (packet == NULL) {
-        if (!client->lagging)
+        if (!client->closing)
             cut_off(client);
         return;
     }
@@ -151,7 +152,7 @@ static void enqueue(struct client *client, const char *bytes, size_t size)
         client->throttles = true;
         session_block(client->session);
     }
-    if (!client->block && !client->lagging && client->queued > CLIENT_QUEUE_MAX)
+    if (!client->block && client->queued > CLIENT_QUEUE_MAX)
         cut_off(client);
 }
 
@@ -159,8 +160,8 @@ void client_send(struct client *client, const char *packet, size_t size)
 {
     int r;
 
-    if (client->lagging && client->first != NULL)
-        return; /* the notice is the last thing it gets */
+    if (client->lagging)
+        return;
     r = client->first == NULL ? send_now(client, packet, size) : -EAGAIN;
     if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM)
         enqueue(client, packet, size);

@@ -30,8 +30,14 @@ static bool is_allowed(int fd)
 
 static void listener_ready(struct source *source, uint32_t events)
 {
+    struct monitor *monitor = container_of(source, struct monitor, listener);
+
     (void)events;
-    control_accept(container_of(source, struct monitor, listener));
+    /* Without a descriptor or memory for it the connection would stay ready: look again later instead of at once. */
+    if (!control_accept(monitor) && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+        source_await(source, 0);
+        timer_set(&monitor->idle, SECOND_NS);
+    }
 }
 
 bool control_accept(struct monitor *monitor)

@@ -53,6 +53,7 @@ static void idle_due(struct timer *timer)
 {
     struct monitor *monitor = container_of(timer, struct monitor, idle);
 
+    source_await(&monitor->listener, EPOLLIN); /* it may have had to wait for resources */
     if (monitor->scratch_used) {
         monitor->scratch_used = false;
         timer_set(timer, IDLE_AFTER_NS);
