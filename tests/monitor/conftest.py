@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from remora.monitor import Connection, Packet, RelayResult, core, pack, unpack
+from tests.support.box import Box, boxes, make_root
 
 DEADLINE = 20.0
 
@@ -114,3 +115,27 @@ RelayFactory = Callable[..., RelayThread]
 @pytest.fixture
 def relay(fake: FakeMonitor) -> RelayFactory:
     return lambda **options: RelayThread(fake, **options)
+
+
+@pytest.fixture(scope="session")
+def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root file system for containers made without an image."""
+    return make_root(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture
+def new_box(tmp_path: Path, busybox_root: Path) -> Iterator[Callable[[], Box]]:
+    """Makes containers with a monitor and without a frontend."""
+    with boxes(tmp_path, busybox_root) as made:
+
+        def make() -> Box:
+            made.append(Box(tmp_path, busybox_root))
+            return made[-1]
+
+        yield make
+
+
+@pytest.fixture
+def box(new_box: Callable[[], Box]) -> Box:
+    """One such container."""
+    return new_box()
