@@ -122,18 +122,20 @@ def _linux(settings: Settings, spec: Spec, bounding: list[str], warnings: list[s
     linux["maskedPaths"] = MASKED
     linux["readonlyPaths"] = READ_ONLY
     profile = _profile(spec)
-    if profile:
+    if profile is None:
+        linux["seccomp"] = seccomp.default_section(bounding, os.uname().machine)
+    elif profile:
         linux["seccomp"] = seccomp.section(profile, bounding, os.uname().machine)
     return linux
 
 
-def _profile(spec: Spec) -> str:
-    """Path of the seccomp profile, "" for none."""
+def _profile(spec: Spec) -> str | None:
+    """Path of the seccomp profile asked for, "" for none at all; None: the default one."""
     for text in reversed(spec["security_opt"]):
         if text.startswith(("seccomp=", "seccomp:")):
             value = text[8:]
             return "" if value == "unconfined" else os.path.abspath(value)
-    return seccomp.profile_path()
+    return None
 
 
 def _check_workdir(spec: Spec, root_fd: int, user: User) -> None:

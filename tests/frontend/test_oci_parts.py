@@ -183,6 +183,13 @@ def test_seccomp_conditions() -> None:
     assert result["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]
 
 
+def test_the_default_profile_leaves_x32_out_and_keeps_32_bit_programs() -> None:
+    whole = seccomp.section(seccomp.profile_path(), [], "x86_64")
+    default = seccomp.default_section([], "x86_64")
+    assert whole["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+    assert default == {**whole, "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]}
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"defaultAction": 1, "syscalls": [5]}', '{"defaultAction": "X", "syscalls": [{}]}']
 )
