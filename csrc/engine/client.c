@@ -14,6 +14,8 @@
 #include "util/fd.h"
 
 #define RECEIVE_MAX (1 + REMORA_PAYLOAD_MAX)
+/* So many clients that are gone are kept for the sake of input that the process does not take; it may never. */
+#define HUNG_UP_MAX 16
 
 struct packet {
     struct packet *next;
@@ -92,6 +94,9 @@ static void await_events(struct client *client)
     /* One that asks and does not read has to wait with its next questions. */
     if (!stdin_full && client->queued <= CLIENT_QUEUE_MAX)
         events |= EPOLLIN;
+    /* Also one that has to wait with its input stays in the epoll set, or its hang-up would not be seen. */
+    if (events == 0)
+        events = EPOLLPRI;
     if (client->hung_up)
         events = 0;
     source_await(&client->source, events);
@@ -294,6 +299,15 @@ static void answer_and_free(struct client *client)
         client_free(client);
 }
 
+static unsigned count_hung_up(const struct monitor *monitor)
+{
+    unsigned n = 0;
+
+    for (const struct client *client = monitor->clients; client != NULL; client = client->next)
+        n += client->hung_up;
+    return n;
+}
+
 static void client_ready(struct source *source, uint32_t events)
 {
     struct client *client = container_of(source, struct client, source);
@@ -306,7 +320,7 @@ static void client_ready(struct source *source, uint32_t events)
         }
     }
     if ((events & (EPOLLHUP | EPOLLERR)) && !(source->events & EPOLLIN)) {
-        if (!client->gives_in || client->session == NULL) {
+        if (!client->gives_in || client->session == NULL || count_hung_up(client->monitor) >= HUNG_UP_MAX) {
             client_free(client);
             return;
         }

@@ -29,7 +29,8 @@ static void stop_bound_due(struct timer *timer)
     struct container *container = container_of(timer, struct container, stop_bound);
 
     container->kill_sent = true;
-    child_signal(&container->main.process, SIGKILL);
+    /* A runtime that doesn't come to its end must not keep the container from its own. */
+    child_signal(container->state == CONTAINER_STARTING ? &container->call.child : &container->main.process, SIGKILL);
 }
 
 static void time_limit_due(struct timer *timer)
@@ -37,8 +38,7 @@ static void time_limit_due(struct timer *timer)
     struct container *container = container_of(timer, struct container, time_limit);
 
     container->timed_out = true;
-    container->stop_requested = true;
-    child_signal(&container->main.process, SIGKILL);
+    container_stop(container, SIGKILL, 0);
 }
 
 static void backoff_due(struct timer *timer)

@@ -17,6 +17,7 @@
 #define YOUNG_NS SECOND_NS /* an init of this age may not have come to its handlers yet */
 /* A young init gets this long to say what it does with its early signals, looked at so often. */
 #define EARLY_TRIES 100
+#define START_BOUND_NS (5 * SECOND_NS) /* for a runtime to come to its end, when the container is to be killed */
 #define EARLY_PAUSE_NS (10 * MILLISECOND_NS)
 
 /* Signals count from 1, up to 64. */
@@ -131,6 +132,15 @@ static void start_pausing(struct container *container, const char *phase, const 
     }
 }
 
+/* A frozen process takes no signal, not even SIGKILL (cgroup v1). */
+static void stop_now(struct container *container)
+{
+    if (container->paused)
+        start_pausing(container, "resume container", "resume", resume_for_stop_done);
+    else
+        container_deliver(container);
+}
+
 int container_stop(struct container *container, int signal, int64_t timeout)
 {
     container->stop_requested = true;
@@ -151,12 +161,11 @@ int container_stop(struct container *container, int signal, int64_t timeout)
     container->kill_sent = timeout == 0;
     if (timeout > 0)
         timer_set(&container->stop_bound, timeout * SECOND_NS);
-    if (container->state == CONTAINER_RUNNING) {
-        if (container->paused && container->pausing.monitor == NULL)
-            start_pausing(container, "resume container", "resume", resume_for_stop_done);
-        else if (!container->paused)
-            container_deliver(container);
-    }
+    else if (timeout == 0 && container->state == CONTAINER_STARTING)
+        timer_set(&container->stop_bound, START_BOUND_NS);
+    /* While a pause or unpause is under way, its end goes on with this. */
+    if (container->state == CONTAINER_RUNNING && container->pausing.monitor == NULL)
+        stop_now(container);
     return 0;
 }
 
@@ -173,12 +182,12 @@ static void pausing_done(struct runtime_call *call, const struct failure *failur
         if (!pause)
             container_deliver(container);
     }
-    if (client == NULL)
-        return;
-    if (failure == NULL)
+    if (client != NULL && failure == NULL)
         client_reply_ok(client, pause ? "pause" : "unpause");
-    else
+    else if (client != NULL)
         client_reply_failure(client, pause ? "pause" : "unpause", failure);
+    if (container->state == CONTAINER_RUNNING && container->stop_signal != 0)
+        stop_now(container);
 }
 
 void container_pause(struct container *container, struct client *client, bool pause)

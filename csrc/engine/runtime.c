@@ -75,7 +75,11 @@ pid_t runtime_fork(const struct monitor *monitor, const char *const *argv, const
     }
     if (place(stdio, kept, n_kept) < 0)
         _exit(EXECUTE_FAILED);
-    execvpe(argv[0], (char *const *)(uintptr_t)argv, monitor->config.environment);
+    /* The p variant makes a shell run what is no program. */
+    if (strchr(argv[0], '/') != NULL)
+        execve(argv[0], (char *const *)(uintptr_t)argv, monitor->config.environment);
+    else
+        execvpe(argv[0], (char *const *)(uintptr_t)argv, monitor->config.environment);
     _exit(EXECUTE_FAILED);
 }
 
