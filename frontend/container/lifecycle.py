@@ -183,8 +183,12 @@ def _make_upper(upper: str, lower: str) -> None:
     """The upper folder is the container's `/`: it has the owner and mode of the image's."""
     status = os.stat(lower)
     _make_folder(upper)
-    os.chown(upper, status.st_uid, status.st_gid)
-    os.chmod(upper, status.st_mode & 0o7777)
+    fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, status.st_uid, status.st_gid)
+        os.fchmod(fd, status.st_mode & 0o7777)
+    finally:
+        os.close(fd)
 
 
 def _make_folder(path: str) -> None:
