@@ -12,6 +12,7 @@
 #include "engine/control.h"
 #include "engine/ending.h"
 #include "engine/monitor.h"
+#include "include/remora.h"
 #include "util/fd.h"
 
 #define BACKOFF_FIRST_NS (100 * MILLISECOND_NS)
