@@ -19,8 +19,11 @@
 #define BACKOFF_LAST_NS (60 * SECOND_NS)
 #define HEALTHY_NS (10 * SECOND_NS)
 #define LAST_BYTES_NS (10 * SECOND_NS)
+#define DELETE_TRIES 5
+#define DELETE_PAUSE_NS (100 * MILLISECOND_NS)
 
 static void begin_run(struct container *container);
+static void begin_delete(struct container *container);
 static void run_over(struct container *container);
 
 /* ---- timers ---- */
@@ -50,6 +53,10 @@ static void backoff_due(struct timer *timer)
     if (container->state == CONTAINER_BACKOFF) {
         container->restarts++;
         begin_run(container);
+        return;
+    }
+    if (container->state == CONTAINER_DELETING) {
+        begin_delete(container);
         return;
     }
     /* DONE: whoever doesn't read its last bytes by now isn't waited for, unless it asked for back-pressure. */
@@ -124,12 +131,26 @@ static void delete_done(struct runtime_call *call, const struct failure *failure
     timer_set(&container->backoff, container->backoff_ns);
 }
 
+/* Have the runtime forget the container; when it can't even be executed (no process, no memory), again a little later.
+ */
+static void begin_delete(struct container *container)
+{
+    runtime_prepare(&container->call, "delete container", delete_done);
+    runtime_argument(&container->call, "delete");
+    runtime_argument(&container->call, "--force");
+    runtime_argument(&container->call, container->monitor->config.id);
+    container->call.unlogged = true;
+    if (runtime_start(container->monitor, &container->call) == 0)
+        return;
+    if (++container->delete_tries < DELETE_TRIES)
+        timer_set(&container->backoff, DELETE_PAUSE_NS);
+    else
+        delete_done(&container->call, NULL);
+}
+
 /* The run is over and `outcome` filled in: make it durable, tell, clear away. */
 static void run_over(struct container *container)
 {
-    struct monitor *monitor = container->monitor;
-    int r;
-
     container->state = CONTAINER_DELETING;
     container->has_outcome = true;
     timer_clear(&container->stop_bound);
@@ -144,14 +165,8 @@ static void run_over(struct container *container)
         tell_end(container);
     source_remove(&container->oom);
     cgroup_deinit(&container->cgroup);
-    runtime_prepare(&container->call, "delete container", delete_done);
-    runtime_argument(&container->call, "delete");
-    runtime_argument(&container->call, "--force");
-    runtime_argument(&container->call, monitor->config.id);
-    container->call.unlogged = true;
-    r = runtime_start(monitor, &container->call);
-    if (r < 0)
-        delete_done(&container->call, NULL);
+    container->delete_tries = 0;
+    begin_delete(container);
 }
 
 static void main_ended(struct session *session)

@@ -71,7 +71,7 @@ struct container {
     unsigned early_tries;
     struct timer stop_bound, time_limit, backoff, early;
     int64_t backoff_ns;
-    unsigned restarts;
+    unsigned restarts, delete_tries;
     char *pid_path, *bundle; /* owned */
     char console_path[64];
 };

@@ -20,6 +20,7 @@
 
 #define LATE_WAITER_SECONDS 600
 #define RECORD_KEYS 23
+#define RECORD_TRIES 3
 
 static int64_t clock_ns(clockid_t clock)
 {
@@ -96,12 +97,16 @@ void outcome_put(const struct outcome *outcome, const struct monitor *monitor, c
 
 void ending_record(struct container *container)
 {
+    const msgpack_object_array *steps = container->monitor->config.remove;
+    /* A container that goes with its end has no use for a record that outlives a power cut. */
+    bool durable = steps == NULL || steps->size == 0;
     CLEANUP_MSG_OUT struct msg_out record = {0};
 
     outcome_put(&container->outcome, container->monitor, "", &record);
-    /* A container that goes with its end has no use for a record that outlives a power cut. */
-    record_write(&container->record, record.buffer.data, record.buffer.size,
-                 container->monitor->config.remove == NULL || container->monitor->config.remove->size == 0);
+    /* Its space is reserved, so a failure is most likely a passing one; there is nobody who could do more. */
+    for (int i = 0; i < RECORD_TRIES; i++)
+        if (record_write(&container->record, record.buffer.data, record.buffer.size, durable) == 0)
+            return;
 }
 
 /* ---- the state file ---- */
@@ -250,6 +255,17 @@ void ending_remove(struct container *container)
     container->gone = true;
 }
 
+void ending_leave_unopened(const struct config *config)
+{
+    char *lock = NULL;
+
+    if (config->run_dir == NULL || config->run_dir[0] != '/' || asprintf(&lock, "%s/lock", config->run_dir) < 0)
+        return;
+    unlink(lock);
+    rmdir(config->run_dir);
+    free(lock);
+}
+
 void ending_leave(struct monitor *monitor)
 {
     static const char *const names[] = {"state", "state.new", "pid", ".pid", "console", "lock"};
@@ -261,6 +277,8 @@ void ending_leave(struct monitor *monitor)
             ;
     }
     source_remove(&monitor->listener);
+    if (monitor->run_dir_fd < 0)
+        ending_leave_unopened(&monitor->config);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unlinkat(monitor->run_dir_fd, names[i], 0);
     rmdir(monitor->config.run_dir);

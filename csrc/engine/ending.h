@@ -5,6 +5,7 @@
 #ifndef REMORA_ENGINE_ENDING_H
 #define REMORA_ENGINE_ENDING_H
 
+#include "engine/config.h"
 #include "engine/container.h"
 #include "util/msg.h"
 
@@ -27,5 +28,7 @@ void ending_put_state(const struct container *container, const char *status, str
 void ending_remove(struct container *container);
 /* Empty and remove the run folder and let the lock go: from now on there is no monitor to be seen. */
 void ending_leave(struct monitor *monitor);
+/* The same for a run folder that could not even be opened: all there is in it is the lock that came with us. */
+void ending_leave_unopened(const struct config *config);
 
 #endif

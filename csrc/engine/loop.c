@@ -8,6 +8,8 @@
 
 #include "util/fd.h"
 
+#define CONTROL_TRIES 3
+
 int loop_init(struct loop *loop)
 {
     *loop = (struct loop){.epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
@@ -54,8 +56,15 @@ static void forget_fetched(struct source *source)
 static int control(struct source *source, int operation, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = source};
+    int r;
 
-    return epoll_ctl(source->loop->epoll_fd, operation, source->fd, &event) < 0 ? -errno : 0;
+    /* Whoever stops waiting for something has no second chance to begin anew: a passing lack of memory is sat out. */
+    for (int i = 0; i < CONTROL_TRIES; i++) {
+        r = epoll_ctl(source->loop->epoll_fd, operation, source->fd, &event) < 0 ? -errno : 0;
+        if (r != -ENOMEM)
+            break;
+    }
+    return r;
 }
 
 int source_add(struct loop *loop, struct source *source, int fd, uint32_t events, source_ready_fn ready)

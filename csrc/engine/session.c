@@ -167,11 +167,13 @@ int session_start(struct session *session, struct stdio *stdio, pid_t pid)
     if (r < 0)
         return r;
     if (stdio->out >= 0)
-        source_add(&monitor->loop, &session->out.source, fd_take(&stdio->out), EPOLLIN, out_ready);
-    if (stdio->err >= 0)
-        source_add(&monitor->loop, &session->err.source, fd_take(&stdio->err), EPOLLIN, out_ready);
-    if (stdio->in >= 0)
-        source_add(&monitor->loop, &session->in, fd_take(&stdio->in), 0, in_ready);
+        r = source_add(&monitor->loop, &session->out.source, fd_take(&stdio->out), EPOLLIN, out_ready);
+    if (r == 0 && stdio->err >= 0)
+        r = source_add(&monitor->loop, &session->err.source, fd_take(&stdio->err), EPOLLIN, out_ready);
+    if (r == 0 && stdio->in >= 0)
+        r = source_add(&monitor->loop, &session->in, fd_take(&stdio->in), 0, in_ready);
+    if (r < 0)
+        return r;
     await_output(session);
     session->waiting = false;
     update_senders(session);

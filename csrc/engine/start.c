@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "engine/control.h"
+#include "engine/ending.h"
 #include "engine/monitor.h"
 #include "remora.h"
 #include "util/fd.h"
@@ -196,11 +197,12 @@ static int keep_descriptors(const struct config *config)
     return (int)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
-/* There is no loop and no client yet. */
-static int tell_early_failure(const struct failure *failure)
+/* Before there is a container that could fail: tell the spawner, remove the run folder that was made for us. */
+static int tell_early_failure(const struct config *config, const struct failure *failure)
 {
     CLEANUP_MSG_OUT struct msg_out event = {0};
 
+    ending_leave_unopened(config);
     msg_out_init(&event, 6);
     msg_put_text(&event, "event", "failed");
     failure_put(failure, &event);
@@ -223,15 +225,17 @@ int start_monitor(struct monitor *monitor)
     if (r == 0 && loop_init(&monitor->loop) < 0)
         r = failure_errno(&failure, "make the event loop", monitor->config.id, -errno);
     if (r < 0)
-        return tell_early_failure(&failure);
+        return tell_early_failure(&monitor->config, &failure);
     fcntl(FD_SPAWNER, F_SETFL, O_NONBLOCK);
     spawner = client_new(monitor, FD_SPAWNER);
     if (spawner == NULL)
         return -ENOMEM;
     spawner->spawner = true;
     r = container_init(&monitor->container, monitor);
-    if (r < 0)
-        return r;
+    if (r < 0) {
+        failure_errno(&failure, "make timers", monitor->config.id, r);
+        return tell_early_failure(&monitor->config, &failure);
+    }
     if (monitor->config.attach != NULL)
         control_attach(spawner, &monitor->container.main, monitor->config.attach);
     if (set_up(monitor, &failure) < 0)
