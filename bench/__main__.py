@@ -123,12 +123,14 @@ def main() -> int:
     parser.add_argument("--only", choices=["latencies", "crowd", "logs", "floor"], action="append", help="a part alone")
     parser.add_argument("--few", type=int, default=30, help="monitors whose memory is taken (default 30)")
     parser.add_argument("--many", type=int, default=100, help="containers that ps lists (default 100)")
+    parser.add_argument("--logs-in", default="/dev/shm", help="folder for log throughput (default /dev/shm)")
     parser.add_argument("--runtime", default="runc", help="OCI runtime of both engines (default runc)")
     options = parser.parse_args()
 
     folder = Path(tempfile.mkdtemp(prefix="remora-bench-", dir="/var/tmp"))
-    fast = Path(tempfile.mkdtemp(prefix="remora-bench-", dir="/dev/shm"))
+    fast = Path(tempfile.mkdtemp(prefix="remora-bench-", dir=options.logs_in))
     facts = machine(folder, options.runtime)
+    facts["logs in"] = options.logs_in
     begin = time.monotonic()
     try:
         bench = Bench(folder, fast, options.runtime, options.rounds)
