@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,29 @@ def test_the_extension_has_every_name_of_its_stub() -> None:
     stub = TREE / "monitor" / "_core.pyi"
     assert stub.exists()
     assert {"ffi", "lib"} <= set(dir(core))
+
+
+def test_an_editable_install_has_both_commands_and_they_find_each_other(tmp_path: Path) -> None:
+    tree, venv = tmp_path / "tree", tmp_path / "venv"
+    for folder in ("csrc", "monitor", "frontend", "tools"):
+        shutil.copytree(TREE / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("meson.build", "meson.options", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(TREE / name, tree)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("REMORA_")}
+    # What the build and the commands need is taken from this environment; Remora itself is not, for the path of an
+    # editable install comes first.
+    environment |= {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "PYTHONPATH": str(PACKAGE.parent)}
+
+    def run(*argv: str | Path) -> str:
+        result = subprocess.run(
+            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert result.returncode == 0, f"{argv}: {result.stdout}{result.stderr}"
+        return result.stdout
+
+    run(sys.executable, "-m", "venv", venv)
+    run(venv / "bin" / "python", "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "-e", tree)
+    found = "import sys; from remora.monitor.program import monitor_program; print(sys.argv, monitor_program())"
+    assert str(tree / "build") in run(venv / "bin" / "python", "-c", found)
+    assert "0.1.0" in run(venv / "bin" / "remora", "version")
+    assert os.access(venv / "bin" / "remora-monitor", os.X_OK)
