@@ -192,13 +192,17 @@ static void keep_for_late_waiters(struct container *container)
         unlinkat(dir_fd, monitor->config.id, 0);
 }
 
-/* The folder is gone only if no other container uses the image: then its guard has to go, too. */
+/*
+ * The folder goes only if no other container uses the image: then its guard has to go, too. Until it has, the empty
+ * folder is the sign of that, so it is made again.
+ */
 static void last_use(struct container *container, const char *const *words, size_t n)
 {
     static const int no_stdio[3] = {-1, -1, -1};
 
     if (n < 2 || rmdir(words[0]) < 0)
         return;
+    mkdir(words[0], 0700);
     container->last_use = true;
     if (!control_has_owner(container->monitor))
         runtime_fork(container->monitor, words + 1, no_stdio, NULL, 0, false);

@@ -55,7 +55,7 @@ def remove_parts(settings: Settings, container_id: str, name: str) -> None:
         names.release(settings, name, container_id)
     else:
         names.release_all(settings, container_id)
-    for image_id in used_images(settings, container_id):
+    for image_id in used_images(settings, container_id) + unused_images(settings):
         from remora.frontend.images import guard
 
         guard.release(settings, image_id, container_id)
@@ -109,21 +109,23 @@ def sweep(settings: Settings) -> None:
         holder = names.owner(settings, name)
         if holder is not None and not os.path.lexists(settings.data_dir(holder)):
             sweep_if_stale(settings, holder)
-    _sweep_images(settings)
+    for image_id in unused_images(settings):
+        from remora.frontend.images import guard
+
+        guard.release_unused(settings, image_id)
 
 
-def _sweep_images(settings: Settings) -> None:
-    """Let go of images whose guard could not be dropped when their last container went."""
+def unused_images(settings: Settings) -> list[str]:
+    """The images whose guard could not be dropped when their last container went: their folders are empty."""
     try:
         image_ids = os.listdir(settings.images)
     except FileNotFoundError:
-        return
-    for image_id in filter(is_id, image_ids):
-        try:
-            unused = not os.listdir(f"{settings.images}/{image_id}")
-        except OSError:
-            continue  # gone meanwhile
-        if unused:
-            from remora.frontend.images import guard
+        return []
+    return [image_id for image_id in image_ids if is_id(image_id) and _is_empty(f"{settings.images}/{image_id}")]
 
-            guard.release_unused(settings, image_id)
+
+def _is_empty(folder: str) -> bool:
+    try:
+        return not os.listdir(folder)
+    except OSError:
+        return False  # gone meanwhile

@@ -5,11 +5,12 @@ the guard, for each image in use and each data folder; `<data>/images/<image id>
 container that uses the image, so that most containers start and end without a change to the shared file.
 
     acquire    make the folder and this container's file, then make sure that the guard is there
-    release    remove the file, then the folder; if that was the last file, the guard goes as well
+    release    remove the file; if that was the last one, the guard goes, and then the folder
 
 Races are settled by two rules. Who adds or removes a guard holds the write lock of containers.json; who deletes an
 image holds it too, so under it an image that is there stays. And who removes a guard looks, under the lock, whether
-the folder came back: whoever makes the folder looks for the guard after that, so one of the two sees the other.
+the folder is still empty: whoever makes a file looks for the guard after that, so one of the two sees the other.
+An empty folder is that of a guard that is still to be dropped (somebody was killed, or the store was full).
 
 The guard has no layer of its own. `podman ps -a --external` lists it, `podman rmi -f` may delete it with the image;
 the next acquire makes a new one.
@@ -75,6 +76,7 @@ def acquire(settings: Settings, image_id: str, container_id: str) -> None:
             _add(settings, store, image_id)
     except BaseException:
         release(settings, image_id, container_id)
+        _remove_folder(folder)
         raise
 
 
@@ -94,23 +96,50 @@ def release(settings: Settings, image_id: str, container_id: str) -> None:
 
 
 def release_unused(settings: Settings, image_id: str) -> None:
-    """Drop the guard of an image whose folder is empty or gone. Idempotent."""
-    folder = f"{settings.images}/{image_id}"
-    try:
-        os.rmdir(folder)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return
-        raise
+    """As drop_if_unused, for callers whose own work is done: a store that can't be written now is no error."""
     try:
         drop_if_unused(settings, image_id)
     except RemoraError:
+        pass
+
+
+def drop_if_unused(settings: Settings, image_id: str) -> None:
+    """Remove the guard and the image's folder if no container uses it. Idempotent; no store: no guard.
+
+    The folder goes last, so that whoever is killed here leaves a trace for the next sweep.
+    """
+    _check(image_id, "")
+    folder = f"{settings.images}/{image_id}"
+    if _is_used(folder):
+        return
+    store = configuration.load(settings.environ)
+    if not _present(settings, store, image_id) and not os.path.isdir(folder):
+        return
+    own = guard_id(settings, image_id)
+    with _containers(store, write=True) as lock:
+        if _is_used(folder):
+            return
+        records = _records(lock)
+        kept = [record for record in records if as_text(as_map(record).get("id")) != own]
+        if len(kept) < len(records):
+            _replace(lock, kept)
         try:
-            os.mkdir(folder, 0o700)
-        except OSError:
+            os.rmdir(folder)
+        except FileNotFoundError:
             pass
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # A new user came just now; it looks for the guard after us, for that takes the lock.
+            if len(kept) < len(records):
+                _replace(lock, records)
+
+
+def _is_used(folder: str) -> bool:
+    try:
+        return bool(os.listdir(folder))
+    except FileNotFoundError:
+        return False
 
 
 def _remove_folder(path: str) -> None:
@@ -119,22 +148,6 @@ def _remove_folder(path: str) -> None:
         os.rmdir(path)
     except OSError:
         pass
-
-
-def drop_if_unused(settings: Settings, image_id: str) -> None:
-    """Remove the guard if the image's folder is not there. Idempotent; a store that isn't there has no guard."""
-    _check(image_id, "")
-    store = configuration.load(settings.environ)
-    if not _present(settings, store, image_id):
-        return
-    own = guard_id(settings, image_id)
-    with _containers(store, write=True) as lock:
-        if os.path.isdir(f"{settings.images}/{image_id}"):
-            return
-        records = _records(lock)
-        kept = [record for record in records if as_text(as_map(record).get("id")) != own]
-        if len(kept) < len(records):
-            _replace(lock, kept)
 
 
 def users(settings: Settings, image_id: str) -> list[str]:
