@@ -307,7 +307,7 @@ def test_a_runtime_that_says_it_started_but_names_no_process_is_not_believed(box
 def test_a_configuration_that_cannot_be_is_refused_by_key(box: Box, overrides: dict[str, object], says: str) -> None:
     error = failed(box.start("true", **overrides))
     assert error.phase == "read configuration" and says in error.object
-    assert not host.processes_of(box._folders(), {box.id})
+    eventually(lambda: not host.processes_of(box._folders(), {box.id}), "it has ended")
 
 
 @pytest.mark.parametrize(
