@@ -22,7 +22,23 @@ from tests.support.waiting import eventually
 
 SLEEP = ("sleep", "1000")
 OPERATIONS = "attach wait signal exec resize close_output status nonsense".split()
-VALUES = (None, True, 0, -1, 2**63, -(2**63), 1.5, "", "x" * 1000, "\0", b"\xff", [], [1, [2]], {}, {"a": {}})
+VALUES: tuple[object, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    2**63,
+    -(2**63),
+    1.5,
+    "",
+    "x" * 1000,
+    "\0",
+    b"\xff",
+    [],
+    [1, [2]],
+    {},
+    {"a": {}},
+)
 
 
 def raw(box: Box) -> socket.socket:
