@@ -8,7 +8,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,7 +45,7 @@ class SlowRuntime:
 
 
 @pytest.fixture
-def slow(box: Box, tmp_path: Path) -> Iterator[SlowRuntime]:
+def slow(box: Box, tmp_path: Path) -> SlowRuntime:
     return SlowRuntime(tmp_path, box)
 
 
@@ -305,7 +305,7 @@ def test_a_runtime_that_says_it_started_but_names_no_process_is_not_believed(box
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused_by_key(box: Box, overrides: dict[str, object], says: str) -> None:
-    error = failed(box.start("true", **overrides))
+    error = failed(box.start("true", **overrides))  # type: ignore[arg-type]
     assert error.phase == "read configuration" and says in error.object
     eventually(lambda: not host.processes_of(box._folders(), {box.id}), "it has ended")
 
@@ -321,7 +321,7 @@ def test_a_configuration_that_cannot_be_is_refused_by_key(box: Box, overrides: d
 def test_a_path_that_cannot_be_opened_is_named_and_nothing_is_left(
     box: Box, overrides: dict[str, object], phase: str
 ) -> None:
-    spawner = box.start("true", **overrides)
+    spawner = box.start("true", **overrides)  # type: ignore[arg-type]
     error = failed(spawner)
     assert error.phase == phase and error.errno != 0
     spawner.close()
