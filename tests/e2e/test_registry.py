@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROGRAM, TREE, Remora
+from tests.conftest import TREE, Remora
 from tests.support.waiting import eventually
 
 SUITE = "bookworm"
@@ -102,13 +102,13 @@ def debian_in_registry(registry: str, debian_tar: Path, tmp_path_factory: pytest
 
 
 class Tmux:
-    """A tmux server of its own with one window, driven by keys and read as a screen."""
+    """A tmux server of its own with one window and a shell in it, driven by keys and read as a screen."""
 
-    def __init__(self, folder: Path, remora: Remora, *words: str) -> None:
+    def __init__(self, folder: Path, remora: Remora) -> None:
         self.socket = str(folder / "tmux")
         self.environment = {**remora.environment, "TERM": "xterm"}
-        self._call("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", *words)
-        self._call("set-option", "-g", "remain-on-exit", "on")
+        self._call("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "env PS1='host> ' sh")
+        self.expect("^host> *$")
 
     def _call(self, *words: str) -> str:
         return subprocess.run(
@@ -138,11 +138,6 @@ class Tmux:
         found = eventually(lambda: re.search(pattern, self.screen(), re.MULTILINE), f"{pattern} in\n{self.screen()}")
         return found[0]
 
-    def status(self) -> int:
-        """Exit status of the window's program, once it has ended."""
-        eventually(lambda: self._call("display", "-p", "#{pane_dead}").strip() == "1", f"an end of\n{self.screen()}")
-        return int(self._call("display", "-p", "#{pane_dead_status}"))
-
     def close(self) -> None:
         subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, timeout=30, check=False)
 
@@ -155,8 +150,9 @@ def test_debian_is_pulled_from_a_registry_and_its_bash_is_worked_in_through_tmux
     image = remora.run("pull", "--tls-verify=false", debian_in_registry, timeout=120).stdout.split()[-1]
     assert remora("images", "-q", "--no-trunc").removeprefix("sha256:") == image.removeprefix("sha256:")
 
-    tmux = Tmux(tmp_path, remora, str(PROGRAM), "run", "-it", "--name", "deb", "--hostname", "box", debian_in_registry)
+    tmux = Tmux(tmp_path, remora)
     try:
+        tmux.type(f"remora run -it --name deb --hostname box {debian_in_registry}; echo status $?")
         tmux.expect(r"^root@box:/# *$")
         tmux.type('. /etc/os-release; echo "$ID-$VERSION_CODENAME on $(tty), $(stty size)"')
         tmux.expect(rf"^debian-{SUITE} on /dev/pts/0, 30 100$")
@@ -178,6 +174,9 @@ def test_debian_is_pulled_from_a_registry_and_its_bash_is_worked_in_through_tmux
         tmux.keys("C-z")
         tmux.expect(r"Stopped +cat")
         tmux.type("fg")
+        tmux.expect(r"^cat$")
+        tmux.type("again")
+        eventually(lambda: len(re.findall(r"^again$", tmux.screen(), re.MULTILINE)) == 2, "cat repeats the line")
         tmux.keys("C-d")
         tmux.resize(40, 120)
         tmux.type("stty size")
@@ -185,17 +184,16 @@ def test_debian_is_pulled_from_a_registry_and_its_bash_is_worked_in_through_tmux
         # Let go, look from outside, come back.
         tmux.type("value=kept")
         tmux.keys("C-p", "C-q")
-        assert tmux.status() == 0
+        tmux.expect(r"status 0$")  # behind the prompt of the bash that was let go of
+        tmux.expect(r"^host> *$")
         assert remora("ps", "--format", "{{.Names}} {{.Image}}") == f"deb {debian_in_registry}"
-    finally:
-        tmux.close()
-
-    tmux = Tmux(tmp_path, remora, str(PROGRAM), "attach", "deb")
-    try:
+        tmux.type("remora attach deb; echo status $?")
         tmux.type("echo it is $value")
         tmux.expect(r"^it is kept$")
         tmux.type("exit 17")
-        assert tmux.status() == 17
+        tmux.expect(r"^status 17$")
+        tmux.type("stty -a | grep -o -w -e -icanon -e icanon -e -echo -e echo | tr '\n' ' '")
+        tmux.expect(r"^icanon echo ")
     finally:
         tmux.close()
     assert remora("wait", "deb") == "17"
