@@ -78,7 +78,7 @@ class Bench:
         for line, total, factor in LINES:
             name = f"log throughput, {line}-byte lines"
             say(name)
-            values = figures.log_throughput(self.fast_engines, max(3, self.rounds // 4), producer, line, total)
+            values = figures.log_throughput(self.fast_engines, max(3, self.rounds // 2), producer, line, total)
             self.rows.append(Row(name, values, "MB/s", 1e-6, Goal(least=factor)))
 
     def floor(self) -> None:

@@ -78,10 +78,9 @@ def start_many(engines: Sequence[Engine], first: int, last: int) -> None:
 
 def monitor_memory(engines: Sequence[Engine], count: int) -> Values:
     """Bytes of proportional memory of each idle monitor with `count` of them running."""
-    values: Values = {}
-    for engine in engines:
-        values[engine.name] = [float(pss(engine.monitor_pid(f"crowd-{number}"))) for number in range(count)]
-    return values
+    pids = {engine.name: [engine.monitor_pid(f"crowd-{number}") for number in range(count)] for engine in engines}
+    time.sleep(3)  # having been asked for its pid a monitor is not idle for a moment
+    return {name: [float(pss(pid)) for pid in pids[name]] for name in pids}
 
 
 def list_running(engines: Sequence[Engine], rounds: int) -> Values:
