@@ -52,7 +52,7 @@ def start_with_ever_more_room(remora: Remora, leave: Callable[[int], None], *opt
 @pytest.mark.parametrize("what", ["pages", "inodes"])
 @pytest.mark.parametrize("where", ["data", "run"])
 def test_a_start_without_room_at_any_step_says_so_and_leaves_nothing(
-    remora: Remora, disk: Disk, where: str, what: str, options: list[str]
+    disk: Disk, remora: Remora, where: str, what: str, options: list[str]
 ) -> None:
     remora.environment["REMORA_ROOT" if where == "data" else "REMORA_RUNROOT"] = str(disk.path / where)
     if where == "data":
@@ -66,7 +66,7 @@ def test_a_start_without_room_at_any_step_says_so_and_leaves_nothing(
 
 
 def test_a_disk_that_fills_up_while_a_container_runs_costs_log_lines_but_no_exit_code(
-    remora: Remora, disk: Disk, tmp_path: Path
+    disk: Disk, remora: Remora, tmp_path: Path
 ) -> None:
     remora.environment["REMORA_ROOT"] = str(disk.path / "data")
     remora.root = disk.path / "data"
@@ -99,7 +99,7 @@ def test_a_disk_that_fills_up_while_a_container_runs_costs_log_lines_but_no_exit
 
 
 def test_with_data_and_run_folder_full_the_exit_code_is_recorded_and_the_container_removable(
-    remora: Remora, disk: Disk, tmp_path: Path
+    disk: Disk, remora: Remora, tmp_path: Path
 ) -> None:
     remora.root, remora.runroot = disk.path / "data", disk.path / "run"
     remora.environment |= {"REMORA_ROOT": str(remora.root), "REMORA_RUNROOT": str(remora.runroot)}
@@ -130,7 +130,7 @@ def entries(store: Path) -> set[str]:
 
 
 @pytest.fixture
-def small_store(empty_remora: Remora, disk: Disk) -> Remora:
+def small_store(disk: Disk, empty_remora: Remora) -> Remora:
     """An image store of its own on the small disk."""
     conf = disk.path.parent / "small.conf"
     conf.write_text(
