@@ -272,7 +272,8 @@ void ending_leave_unopened(const struct config *config)
 
 void ending_leave(struct monitor *monitor)
 {
-    static const char *const names[] = {"state", "state.new", "pid", ".pid", "console", "lock"};
+    /* A lock without a state file would look like a start: the two go last, and together. */
+    static const char *const names[] = {"state.new", "pid", ".pid", "console", "state", "lock"};
 
     /* Nobody new from here on; who has connected already still gets an answer. */
     if (monitor->listener.loop != NULL) {

@@ -22,6 +22,7 @@ RUNNING = "running"
 PAUSED = "paused"
 RESTARTING = "restarting"
 EXITED = "exited"
+LEAVING_TIME = 0.05  # seconds that a monitor may take between its last two files
 LIVE = (RUNNING, PAUSED, RESTARTING, STARTING)
 
 
@@ -191,6 +192,7 @@ def derive(settings: Settings, record: ContainerRecord) -> ContainerState:
     """What the container is now. Never raises for files that vanish meanwhile."""
     run_dir = record.run_dir
     deadline = time.monotonic() + 1.0
+    looked_again = False
     while True:
         held = monitor.lock_held(run_dir)
         damaged = ""
@@ -220,6 +222,11 @@ def derive(settings: Settings, record: ContainerRecord) -> ContainerState:
             # Between the two looks a monitor may have begun or ended: look again.
             if monitor.lock_held(run_dir) != held and time.monotonic() < deadline:
                 continue
+            # A lock without a state file is a start, or the last moment of a monitor that leaves.
+            if held and state_map is None and exit_file and not looked_again:
+                looked_again = True
+                if monitor.wait_unlocked(run_dir, LEAVING_TIME):
+                    continue
         state = decide(held, state_map, exit_file, exit_record, alive)
         state.damaged = damaged
         return state
