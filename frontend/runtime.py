@@ -81,7 +81,7 @@ def _find_out(settings: Settings, found: list[str]) -> str:
         known = _known(settings, found)
         if known:
             return known
-        _sweep_probes(settings)
+        _remove_probes(settings)
         return _first_that_works(settings, found)
     finally:
         os.close(lock)
@@ -131,14 +131,36 @@ def _remember(path: str, lines: list[str]) -> None:
     os.rename(temporary, path)
 
 
-def _sweep_probes(settings: Settings) -> None:
-    """Clear what killed commands left of their throw-away containers. The lock is held: none of them is at work."""
+def sweep_probes(settings: Settings) -> None:
+    """Clear what killed commands left of their throw-away containers, unless one is at work."""
+    if not _probes(settings):
+        return
+    import fcntl
+
+    lock = os.open(settings.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove_probes(settings)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(lock)
+
+
+def _probes(settings: Settings) -> list[str]:
+    try:
+        return [name for name in os.listdir(settings.run) if name.startswith(PROBE)]
+    except FileNotFoundError:
+        return []
+
+
+def _remove_probes(settings: Settings) -> None:
+    """The lock is held: none of them is at work. A killed command's runtime may still be, and make its folder anew."""
     from remora import monitor
 
-    for name in os.listdir(settings.run):
-        if name.startswith(PROBE):
-            monitor.remove_cgroup(cgroups.path(settings, name), name)
-            monitor.remove_tree(f"{settings.run}/{name}")
+    for name in _probes(settings):
+        monitor.remove_cgroup(cgroups.path(settings, name), name)
+        monitor.remove_tree(f"{settings.run}/{name}")
 
 
 def _probe(settings: Settings, program: str) -> str | None:

@@ -97,7 +97,11 @@ def _runtime_delete(settings: Settings, container_id: str, program: str) -> None
 
 
 def sweep(settings: Settings) -> None:
-    """Sweep every half-made or half-removed container, names that lead nowhere, and images that nobody uses."""
+    """Sweep every half-made or half-removed container, names that lead nowhere, images that nobody uses, and what is
+    left of trying out a runtime."""
+    from remora.frontend import runtime
+
+    runtime.sweep_probes(settings)
     for container_id in ids(settings):
         if is_half(settings, container_id):
             sweep_if_stale(settings, container_id)
