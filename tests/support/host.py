@@ -161,6 +161,9 @@ def known_ids(folders: Folders) -> set[str]:
     return {name for name in names if len(name) == 64}
 
 
+MEANT_TO_STAY = ("runtime", "runtime-choice", "limits-told", "ended")
+
+
 def leftovers(folders: Folders, ids: set[str]) -> dict[str, list[str]]:
     """Everything that is left of containers, by kind; empty when there is nothing at all.
 
@@ -173,7 +176,7 @@ def leftovers(folders: Folders, ids: set[str]) -> dict[str, list[str]]:
         "names": below(folders.root / "names"),
         "folders": below(folders.root / "containers"),
         "image uses": below(folders.root / "images"),
-        "run folders": [name for name in below(folders.runroot) if name not in ("runtime", "runtime-choice", "ended")],
+        "run folders": [name for name in below(folders.runroot) if name not in MEANT_TO_STAY],
         "runtime state": below(folders.runroot / "runtime"),
         "guards": guards_of(folders),
     }
