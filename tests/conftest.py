@@ -30,6 +30,9 @@ class Remora:
         self.folder = folder
         self.root = folder / "data"
         self.runroot = folder / "run"
+        # Where hard limits can't be raised, the first start says so once: not what a test looks at.
+        self.runroot.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.runroot / "limits-told").touch(mode=0o600)
         self.environment: dict[str, str] = {
             **{key: value for key, value in os.environ.items() if not key.startswith("REMORA_")},
             **{key: os.environ[key] for key in ("REMORA_MONITOR",) if key in os.environ},

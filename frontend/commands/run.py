@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace, settings: Settings) -> int:
     """Make the container and start it; print its id (-d) or become its foreground."""
     spec = create.resolve(arguments, settings, "run")
-    created = creation.create(settings, spec)
+    created = creation.create(settings, spec, durable=False)
     record = created.record
     if spec["detach"]:
         _start(settings, created, None, 0, 0).connection.close()

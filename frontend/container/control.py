@@ -142,9 +142,7 @@ class Stop:
         self.connection = connect(self.settings, self.record)
         if self.connection is not None:
             try:
-                self.connection.send(
-                    {"op": "stop", "signal": self.number, "timeout": self.timeout, "keep": self.keep}
-                )
+                self.connection.send({"op": "stop", "signal": self.number, "timeout": self.timeout, "keep": self.keep})
             except monitor.MonitorGone:
                 self.connection.close()
                 self.connection = None

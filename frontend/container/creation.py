@@ -33,9 +33,10 @@ class Created:
         self.lock = lock
 
 
-def create(settings: Settings, spec: Spec) -> Created:
+def create(settings: Settings, spec: Spec, *, durable: bool = True) -> Created:
     """Make a container from its request; an empty name is replaced by a random one that is free.
 
+    durable: the record is on disk on return; False leaves that to `start`, which has time while the runtime works.
     Raises RemoraError (name taken, image gone, no space …); nothing is left behind then.
     """
     record, lock = _begin(settings, spec)
@@ -44,7 +45,7 @@ def create(settings: Settings, spec: Spec) -> Created:
         if spec["image"] is not None:
             guard.acquire(settings, spec["image"]["id"], record.id)
         _write_cidfile(spec)
-        record.save(durable=not spec["remove"])
+        record.save(durable=durable and not spec["remove"])
         return Created(record, lock)
     except BaseException as error:
         try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from remora.frontend.settings import Settings
     from remora.monitor import Connection, RequestFailed
 
+LIMITS_TOLD = "limits-told"  # in the run folder: the line about lowered default limits was shown
 ROOM_BYTES = 256 * 1024  # what a start may need on one file system
 ROOM_FILES = 32
 NOT_EXECUTABLE = 126
@@ -88,7 +89,9 @@ def start(
                     os.close(root_fd)
             config.write(built.config, record.bundle)
             for line in built.warnings:
-                os.write(2, f"Warning: {line}\n".encode())
+                _warn(line)
+            if built.once and _first_time(settings):
+                _warn(built.once)
             connection = monitor.spawn(
                 configuration(settings, record, built.user.uid, built.user.gid, attach, rows, columns, len(preserved)),
                 lock_fd=lock,
@@ -103,7 +106,30 @@ def start(
             os.close(lock)
     except OSError as error:
         raise RemoraError(f"starting container {spec['name']}: {os_error_text(error)}", remedy(error)) from None
+    # The runtime is at work now: time for the disk. A `--rm` container has nothing that a power cut must leave.
+    if not record.synced and not spec["remove"]:
+        try:
+            record.sync()
+        except FileNotFoundError:
+            pass  # removed by somebody already
+        except OSError as error:
+            _warn(f"container {record.name} runs, but its record may not survive a power cut: {os_error_text(error)}")
     return Started(connection, _await_start(settings, record, connection), built.warnings)
+
+
+def _warn(line: str) -> None:
+    os.write(2, f"Warning: {line}\n".encode())
+
+
+def _first_time(settings: Settings) -> bool:
+    """Has the line about lowered defaults not been shown since the run folder is there (since the boot)?"""
+    try:
+        os.close(os.open(f"{settings.run}/{LIMITS_TOLD}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    except OSError:
+        pass  # no room for the mark: better told twice than not at all
+    return True
 
 
 def _await_start(settings: Settings, record: ContainerRecord, connection: Connection) -> int:

@@ -40,12 +40,13 @@ class CorruptRecord(RemoraError):
 class ContainerRecord:
     """One container: its spec and the paths that follow from its id."""
 
-    __slots__ = ("spec", "data_dir", "run_dir")
+    __slots__ = ("spec", "data_dir", "run_dir", "synced")
 
     def __init__(self, settings: Settings, spec: Spec) -> None:
         self.spec = spec
         self.data_dir = settings.data_dir(spec["id"])
         self.run_dir = settings.run_dir(spec["id"])
+        self.synced = True
 
     @property
     def id(self) -> str:
@@ -68,7 +69,7 @@ class ContainerRecord:
         return self.spec["log"]["path"] or self.data_dir + "/log"
 
     def save(self, durable: bool = True) -> None:
-        """Write spec.json: beside, then renamed; durable: synced, with the folder. The folder must be there."""
+        """Write spec.json: beside, then renamed; durable: synced, else `sync` is to follow. The folder must exist."""
         temporary = f"{self.spec_path}.{os.getpid()}"
         text = jsontext.dumps(self.spec).encode()
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -86,13 +87,23 @@ class ContainerRecord:
             if os.path.exists(temporary):
                 os.unlink(temporary)
             raise
-        if not durable:
-            return
-        folder = os.open(self.data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        self.synced = durable
+        if durable:
+            _sync(self.data_dir, os.O_DIRECTORY)
+
+    def sync(self) -> None:
+        """Make what was saved survive a power cut."""
+        _sync(self.spec_path, 0)
+        _sync(self.data_dir, os.O_DIRECTORY)
+        self.synced = True
+
+
+def _sync(path: str, flags: int) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def load(settings: Settings, container_id: str) -> ContainerRecord:

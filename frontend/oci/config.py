@@ -12,7 +12,7 @@ import stat
 from remora import monitor
 from remora.frontend import jsontext
 from remora.frontend.errors import RemoraError
-from remora.frontend.oci import capabilities, cgroups, devices, files, mounts, process, resources, seccomp
+from remora.frontend.oci import capabilities, cgroups, devices, files, mounts, process, resources, rlimits, seccomp
 from remora.frontend.oci import user as users
 
 TYPE_CHECKING = False
@@ -39,14 +39,18 @@ READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", 
 
 
 class Built:
-    """A configuration and what came up on the way. user: who the process runs as; warnings: lines for stderr."""
+    """A configuration and what came up on the way.
 
-    __slots__ = ("config", "user", "warnings")
+    user: who the process runs as; warnings: lines for stderr; once: a line that is not to be repeated at each start.
+    """
 
-    def __init__(self, config: dict[str, Json], user: User, warnings: list[str]) -> None:
+    __slots__ = ("config", "user", "warnings", "once")
+
+    def __init__(self, config: dict[str, Json], user: User, warnings: list[str], once: str) -> None:
         self.config = config
         self.user = user
         self.warnings = warnings
+        self.once = once
 
 
 def build(
@@ -80,7 +84,7 @@ def build(
         },
         "linux": _linux(settings, spec, bounding, warnings),
     }
-    return Built(config, user, warnings)
+    return Built(config, user, warnings, rlimits.lowered_defaults(spec["ulimits"], effective))
 
 
 def write(config: dict[str, Json], bundle: str) -> None:

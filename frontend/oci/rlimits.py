@@ -1,8 +1,8 @@
 """Resource limits of a container's processes.
 
 Without CAP_SYS_RESOURCE nobody can raise a hard limit above their own, and a runtime that is asked to fails late and
-without saying which. So every limit is lowered to what this process may set: the defaults silently, one that was asked
-for with a warning.
+without saying which. So every limit is lowered to what this process may set: one that was asked for with a warning each
+time, the defaults with a line that the caller shows once.
 """
 
 from __future__ import annotations
@@ -63,6 +63,19 @@ def build(ulimits: Sequence[Ulimit], stack: int, effective: int, warnings: list[
             "--ulimit lowered: " + ", ".join(lowered) + " (this process may set no more: raise its hard limits)"
         )
     return result
+
+
+def lowered_defaults(ulimits: Sequence[Ulimit], effective: int) -> str:
+    """What to tell about defaults that can't be had in full; "" when they can. effective: own capability mask."""
+    asked = {item["name"] for item in ulimits}
+    lowered = {name: _most(name, effective) for name in ("nofile", "nproc") if name not in asked}
+    texts = [f"{name} to {most}" for name, most in lowered.items() if most < DEFAULT]
+    if not texts:
+        return ""
+    return (
+        f"default limits lowered: {', '.join(texts)} (this process may set no more: raise its hard limits, or give "
+        "--ulimit; said once)"
+    )
 
 
 def _most(name: str, effective: int) -> int:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Remora
+from tests.conftest import PROGRAM, Remora
+from tests.support.host import MEANT_TO_STAY
 from tests.support.waiting import eventually
 
 
@@ -24,8 +25,7 @@ def left_over(remora: Remora) -> list[str]:
         path = remora.root / folder
         found += [f"{folder}/{name}" for name in os.listdir(path)] if path.exists() else []
     if remora.runroot.exists():
-        ours = {"runtime", "runtime-choice", "ended"}
-        found += [f"run/{name}" for name in os.listdir(remora.runroot) if name not in ours]
+        found += [f"run/{name}" for name in os.listdir(remora.runroot) if name not in MEANT_TO_STAY]
         runtime = remora.runroot / "runtime"
         found += [f"runtime/{name}" for name in os.listdir(runtime)] if runtime.exists() else []
     return found
@@ -300,6 +300,31 @@ def test_rm_container_survives_its_restart_and_goes_under_its_new_name(remora: R
     assert remora("inspect", "-f", "{{.State.Status}} {{.Name}}", "after") == "running after"
     remora("stop", "--time", "0", "after")
     eventually(lambda: not left_over(remora), "all of it is gone")
+
+
+def test_lowered_default_limits_are_told_once(remora: Remora) -> None:
+    (remora.runroot / "limits-told").unlink()
+    remora.run("create", "--name", "low", "busybox", "true")
+    command = ["prlimit", "--nofile=1000:1000", "--nproc=9000:9000", PROGRAM, "start", "low"]
+    told = []
+    for _ in range(2):
+        lowered = subprocess.run(
+            ["setpriv", "--bounding-set=-sys_resource", *command],
+            env=remora.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        told.append(lowered.stderr.splitlines())
+        remora("wait", "low")
+    assert told == [
+        [
+            "Warning: default limits lowered: nofile to 1000, nproc to 9000 "
+            "(this process may set no more: raise its hard limits, or give --ulimit; said once)"
+        ],
+        [],
+    ]
 
 
 def test_removal_is_over_when_a_foreground_rm_container_returns(remora: Remora) -> None:
