@@ -104,7 +104,7 @@ def test_an_idle_monitor_is_not_killed_by_signals_that_mean_nothing_to_it(remora
         ["ps", "-a"],
         ["logs", "over"],
         ["kill", "quiet"],
-        ["rm", "-f", "quiet"],
+        ["rm", "-f", "-t", "0", "quiet"],
         ["stop", "-t", "0", "quiet"],
         ["start", "over"],
         ["attach", "--no-stdin", "short"],
