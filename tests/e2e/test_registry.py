@@ -108,7 +108,6 @@ class Tmux:
         self.socket = str(folder / "tmux")
         self.environment = {**remora.environment, "TERM": "xterm"}
         self._call("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "env PS1='host> ' sh")
-        self.expect("^host> *$")
 
     def _call(self, *words: str) -> str:
         return subprocess.run(
@@ -152,6 +151,7 @@ def test_debian_is_pulled_from_a_registry_and_its_bash_is_worked_in_through_tmux
 
     tmux = Tmux(tmp_path, remora)
     try:
+        tmux.expect(r"^host> *$")
         tmux.type(f"remora run -it --name deb --hostname box {debian_in_registry}; echo status $?")
         tmux.expect(r"^root@box:/# *$")
         tmux.type('. /etc/os-release; echo "$ID-$VERSION_CODENAME on $(tty), $(stty size)"')
