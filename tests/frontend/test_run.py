@@ -305,7 +305,7 @@ def test_rm_container_survives_its_restart_and_goes_under_its_new_name(remora: R
 def test_lowered_default_limits_are_told_once(remora: Remora) -> None:
     (remora.runroot / "limits-told").unlink()
     remora.run("create", "--name", "low", "busybox", "true")
-    command = ["prlimit", "--nofile=1000:1000", "--nproc=9000:9000", PROGRAM, "start", "low"]
+    command = ["prlimit", "--nofile=1000:1000", "--nproc=9000:9000", str(PROGRAM), "start", "low"]
     told = []
     for _ in range(2):
         lowered = subprocess.run(
