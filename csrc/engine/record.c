@@ -93,24 +93,6 @@ static int write_at(int fd, const unsigned char *bytes, size_t size, off_t offse
     return 0;
 }
 
-static ssize_t read_file(int fd, unsigned char *bytes)
-{
-    size_t size = 0;
-
-    while (size < FILE_SIZE) {
-        ssize_t n = pread(fd, bytes + size, FILE_SIZE - size, (off_t)size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        size += (size_t)n;
-    }
-    return (ssize_t)size;
-}
-
 /* Allocate and write all of the file. Blocks that hold data already are only overwritten where they have to change. */
 static int reserve(int fd, unsigned char *bytes, size_t size, bool fresh)
 {
@@ -150,7 +132,7 @@ int record_open(struct record_file *file, const char *path, bool fresh)
         return -errno;
     if (!S_ISREG(status.st_mode))
         return -EINVAL;
-    size = read_file(fd, bytes);
+    size = fd_read_at(fd, bytes, FILE_SIZE, 0);
     if (size < 0)
         return (int)size;
     if (!fresh)
@@ -201,7 +183,7 @@ ssize_t remora_record_read(const char *path, void *buffer, size_t capacity)
 
     if (fd < 0)
         return -errno;
-    size = read_file(fd, bytes);
+    size = fd_read_at(fd, bytes, FILE_SIZE, 0);
     if (size < 0)
         return size;
     slot = newest(bytes, (size_t)size);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/fd.h"
+
 enum {
     BLOCK = 262144,
     HEAD = 256, /* bytes of a record that hold its time, stream and first tag */
@@ -20,31 +22,12 @@ bool log_selected(const struct remora_log_options *options, int64_t time_ns)
     return time_ns > options->since_ns && time_ns <= options->until_ns;
 }
 
-/* As pread, until the end of the file or of the buffer. */
-static ssize_t read_at(int fd, char *buffer, size_t size, off_t offset)
-{
-    size_t done = 0;
-
-    while (done < size) {
-        ssize_t n = pread(fd, buffer + done, size - done, offset + (off_t)done);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        done += (size_t)n;
-    }
-    return (ssize_t)done;
-}
-
 /* The first record that begins after `from`: its time and offset. 1, 0: none in the bytes that were looked at, -errno.
  */
 static int next_record(int fd, char *buffer, off_t from, off_t end, off_t *offset, int64_t *time_ns)
 {
     size_t size = end - from < BLOCK ? (size_t)(end - from) : BLOCK;
-    ssize_t got = read_at(fd, buffer, size, from);
+    ssize_t got = fd_read_at(fd, buffer, size, from);
     const char *limit = buffer + got;
 
     if (got < 0)
@@ -153,7 +136,7 @@ int seek_tail(int fd, off_t low, off_t size, const struct remora_log_options *op
         off_t begin = end - low > BLOCK ? end - BLOCK : low;
         size_t before = begin > 0 ? 1 : 0;
         off_t limit = size - end > HEAD ? end + HEAD : size;
-        ssize_t got = read_at(fd, buffer, (size_t)(limit - begin) + before, begin - (off_t)before);
+        ssize_t got = fd_read_at(fd, buffer, (size_t)(limit - begin) + before, begin - (off_t)before);
         char *block = buffer + before;
         char *after = block + (end - begin); /* records begin before this */
 

@@ -41,3 +41,22 @@ ssize_t fd_read_all(int fd, void *buffer, size_t capacity)
         size += (size_t)n;
     }
 }
+
+ssize_t fd_read_at(int fd, void *buffer, size_t size, off_t offset)
+{
+    char *at = buffer;
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t n = pread(fd, at + done, size - done, offset + (off_t)done);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}

@@ -38,4 +38,7 @@ int fd_write_all(int fd, const void *bytes, size_t size);
 /* Read a whole file of at most `capacity` bytes: its size, -EFBIG when there is more, or -errno. */
 ssize_t fd_read_all(int fd, void *buffer, size_t capacity);
 
+/* As pread, until the end of the file or of the buffer: bytes read or -errno. */
+ssize_t fd_read_at(int fd, void *buffer, size_t size, off_t offset);
+
 #endif
