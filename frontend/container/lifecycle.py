@@ -199,8 +199,6 @@ def _root(record: ContainerRecord) -> tuple[int, int, str]:
         _make_upper(upper, lower[0])
         _make_folder(work)
         _make_folder(merged)
-    # Left by a volatile mount of before: the kernel refuses to mount over it (Documentation/filesystems/overlayfs).
-    _remove_folder(work + "/work/incompat/volatile")
     mount = monitor.mount_overlay(lower, upper, work, volatile=spec["remove"])
     return mount, mount, merged
 
@@ -221,13 +219,6 @@ def _make_folder(path: str) -> None:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        pass
-
-
-def _remove_folder(path: str) -> None:
-    try:
-        os.rmdir(path)
-    except OSError:
         pass
 
 
