@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "engine/control.h"
-#include "engine/monitor.h"
+#include "container/control.h"
+#include "container/monitor.h"
 #include "engine/session.h"
 #include "remora.h"
 #include "util/fd.h"

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/monitor.h"
+#include "container/monitor.h"
 #include "util/fd.h"
 
 #define ARGV_MAX 64

@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "container/monitor.h"
 #include "engine/client.h"
-#include "engine/monitor.h"
 #include "remora.h"
 #include "util/fd.h"
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/config.h"
+#include "container/config.h"
 
 /* Announced sizes may be huge: a sanitizer should refuse them as the kernel may, and not poison gigabytes. */
 const char *__asan_default_options(void);

@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
-#include "engine/record.h"
+#include "container/record.h"
 #include "log/log.h"
 #include "log_help.h"
 

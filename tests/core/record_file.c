@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/record.h"
+#include "container/record.h"
 #include "include/remora.h"
 
 static const char PATH[] = "record";

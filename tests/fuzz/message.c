@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/config.h"
+#include "container/config.h"
 #include "util/msg.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -4,8 +4,8 @@
  *
  * All texts live in the parsed message, which lives as long as the configuration.
  */
-#ifndef REMORA_ENGINE_CONFIG_H
-#define REMORA_ENGINE_CONFIG_H
+#ifndef REMORA_CONTAINER_CONFIG_H
+#define REMORA_CONTAINER_CONFIG_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "container/ending.h"
+#include "container/monitor.h"
 #include "engine/client.h"
-#include "engine/ending.h"
-#include "engine/monitor.h"
 #include "util/fd.h"
 
 #define YOUNG_NS SECOND_NS /* an init of this age may not have come to its handlers yet */

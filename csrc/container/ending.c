@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/ending.h"
+#include "container/ending.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,8 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/control.h"
-#include "engine/monitor.h"
+#include "container/control.h"
+#include "container/monitor.h"
 #include "remora.h"
 #include "util/fd.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/start.h"
+#include "container/start.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,9 +16,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "engine/control.h"
-#include "engine/ending.h"
-#include "engine/monitor.h"
+#include "container/control.h"
+#include "container/ending.h"
+#include "container/monitor.h"
 #include "remora.h"
 #include "util/fd.h"
 

@@ -9,13 +9,13 @@
  * RUNNING ends when the main session has ended (process gone, output drained). The exit record is durable before
  * anybody is told. `paused` is a property of RUNNING.
  */
-#ifndef REMORA_ENGINE_CONTAINER_H
-#define REMORA_ENGINE_CONTAINER_H
+#ifndef REMORA_CONTAINER_CONTAINER_H
+#define REMORA_CONTAINER_CONTAINER_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "engine/record.h"
+#include "container/record.h"
 #include "engine/runtime.h"
 #include "engine/session.h"
 #include "engine/stdio.h"

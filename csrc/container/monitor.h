@@ -7,14 +7,14 @@
  *            ├─ execs       further sessions
  *            └─ clients     connections of the control socket
  */
-#ifndef REMORA_ENGINE_MONITOR_H
-#define REMORA_ENGINE_MONITOR_H
+#ifndef REMORA_CONTAINER_MONITOR_H
+#define REMORA_CONTAINER_MONITOR_H
 
+#include "container/config.h"
+#include "container/container.h"
+#include "container/exec.h"
 #include "engine/child.h"
 #include "engine/client.h"
-#include "engine/config.h"
-#include "engine/container.h"
-#include "engine/exec.h"
 #include "engine/loop.h"
 #include "log/log.h"
 

@@ -2,8 +2,8 @@
 /*
  * From a fresh process to a running monitor: daemonise, read the configuration, take what was handed over, listen.
  */
-#ifndef REMORA_ENGINE_START_H
-#define REMORA_ENGINE_START_H
+#ifndef REMORA_CONTAINER_START_H
+#define REMORA_CONTAINER_START_H
 
 struct monitor;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/container.h"
+#include "container/container.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/control.h"
-#include "engine/ending.h"
-#include "engine/monitor.h"
+#include "container/control.h"
+#include "container/ending.h"
+#include "container/monitor.h"
 #include "include/remora.h"
 #include "util/fd.h"
 

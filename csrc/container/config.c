@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/config.h"
+#include "container/config.h"
 
 #include <errno.h>
 #include <signal.h>

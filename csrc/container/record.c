@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/record.h"
+#include "container/record.h"
 
 #include <fcntl.h>
 #include <string.h>

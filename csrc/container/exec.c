@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/exec.h"
+#include "container/exec.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,10 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "container/control.h"
+#include "container/ending.h"
+#include "container/monitor.h"
 #include "engine/client.h"
-#include "engine/control.h"
-#include "engine/ending.h"
-#include "engine/monitor.h"
 #include "util/fd.h"
 
 struct exec *exec_find(struct monitor *monitor, const char *id)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/control.h"
+#include "container/control.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,9 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "container/ending.h"
+#include "container/monitor.h"
 #include "engine/client.h"
-#include "engine/ending.h"
-#include "engine/monitor.h"
 #include "remora.h"
 #include "util/fd.h"
 

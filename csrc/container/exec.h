@@ -2,10 +2,10 @@
 /*
  * Further commands in the container: each is a session of this monitor, so that an exec costs no process of its own.
  */
-#ifndef REMORA_ENGINE_EXEC_H
-#define REMORA_ENGINE_EXEC_H
+#ifndef REMORA_CONTAINER_EXEC_H
+#define REMORA_CONTAINER_EXEC_H
 
-#include "engine/container.h"
+#include "container/container.h"
 
 #define EXEC_ID_MAX 64
 #define EXEC_RESULTS 16 /* of this many last ones the results are remembered */

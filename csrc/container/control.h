@@ -3,13 +3,13 @@
  * The native control protocol: listening, and what each packet of a client asks for (docs/architecture.md, "Control
  * protocol").
  */
-#ifndef REMORA_ENGINE_CONTROL_H
-#define REMORA_ENGINE_CONTROL_H
+#ifndef REMORA_CONTAINER_CONTROL_H
+#define REMORA_CONTAINER_CONTROL_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "engine/container.h"
+#include "container/container.h"
 #include "engine/failure.h"
 #include "util/msg.h"
 

@@ -2,11 +2,11 @@
 /*
  * What is left of a run: the outcome as a map, the durable record, and the removal of a `--rm` container.
  */
-#ifndef REMORA_ENGINE_ENDING_H
-#define REMORA_ENGINE_ENDING_H
+#ifndef REMORA_CONTAINER_ENDING_H
+#define REMORA_CONTAINER_ENDING_H
 
-#include "engine/config.h"
-#include "engine/container.h"
+#include "container/config.h"
+#include "container/container.h"
 #include "util/msg.h"
 
 /* Wall clock and monotonic time in nanoseconds. */

@@ -9,8 +9,8 @@
  *
  * The reader is remora_record_read (include/remora.h).
  */
-#ifndef REMORA_ENGINE_RECORD_H
-#define REMORA_ENGINE_RECORD_H
+#ifndef REMORA_CONTAINER_RECORD_H
+#define REMORA_CONTAINER_RECORD_H
 
 #include <stdbool.h>
 #include <stddef.h>

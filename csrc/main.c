@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/monitor.h"
-#include "engine/start.h"
+#include "container/monitor.h"
+#include "container/start.h"
 #include "remora.h"
 
 static int usage(void)
