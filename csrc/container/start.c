@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "container/monitor.h"
 #include "remora.h"
 #include "util/fd.h"
+#include "util/kernel.h"
 
 #define CONFIG_MAX (16 * 1024 * 1024)
 #define IDLE_AFTER_NS SECOND_NS
@@ -78,7 +78,7 @@ static void idle_due(struct timer *timer)
         munmap(monitor->scratch, SCRATCH_SIZE);
     monitor->scratch = NULL;
     log_idle(&monitor->log);
-    malloc_trim(0);
+    memory_trim();
     release_stack();
 }
 

@@ -18,6 +18,7 @@
 
 #include "include/remora.h"
 #include "util/fd.h"
+#include "util/kernel.h"
 
 #define LEVELS_OPEN 32
 #define ENTRIES_SIZE 8192
