@@ -39,7 +39,7 @@ int main(int argc, char **argv)
     if (r != 0)
         return r < 0 ? 125 : 0;
     if (start_monitor(&monitor) == 0)
-        loop_run(&monitor.loop);
+        loop_run(&monitor.hub.loop);
     start_deinit(&monitor);
     return 0;
 }

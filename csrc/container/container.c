@@ -60,7 +60,7 @@ static void backoff_due(struct timer *timer)
         return;
     }
     /* DONE: whoever doesn't read its last bytes by now isn't waited for, unless it asked for back-pressure. */
-    for (struct client *client = container->monitor->clients; client != NULL; client = next) {
+    for (struct client *client = container->monitor->hub.clients; client != NULL; client = next) {
         next = client->next;
         if (!client->block)
             client_free(client);
@@ -220,7 +220,7 @@ void container_finish(struct container *container)
         control_tell_failed(monitor, &container->failure);
     control_tell_removed(monitor, container->last_use);
     timer_set(&container->backoff, LAST_BYTES_NS);
-    for (struct client *client = monitor->clients; client != NULL; client = next) {
+    for (struct client *client = monitor->hub.clients; client != NULL; client = next) {
         next = client->next;
         client_finish(client);
     }
@@ -251,7 +251,7 @@ static void watch_cgroup(struct container *container, pid_t pid)
     cgroup_open(&container->cgroup, pid, container->monitor->config.cgroup);
     fd = container->cgroup.event_fd >= 0 ? fcntl(container->cgroup.event_fd, F_DUPFD_CLOEXEC, 3) : -1;
     if (fd >= 0)
-        source_add(&container->monitor->loop, &container->oom, fd, EPOLLIN, oom_ready);
+        source_add(&container->monitor->hub.loop, &container->oom, fd, EPOLLIN, oom_ready);
 }
 
 /* The process is there: take its streams. 0, or a failure. */
@@ -345,7 +345,7 @@ static int start_runtime(struct container *container, struct failure *failure)
         snprintf(preserved, sizeof(preserved), "%u", config->n_preserved);
         runtime_argument(call, "--preserve-fds");
         runtime_argument(call, preserved);
-        for (unsigned i = 0; i < config->n_preserved && i < RUNTIME_KEPT_MAX; i++)
+        for (unsigned i = 0; i < config->n_preserved && i < EXECUTE_KEPT_MAX; i++)
             call->kept[call->n_kept++] = FD_PRESERVED + (int)i;
     }
     runtime_argument(call, config->id);
@@ -368,7 +368,7 @@ static int prepare(struct container *container, struct failure *failure)
 {
     struct monitor *monitor = container->monitor;
     const struct config *config = &monitor->config;
-    struct loop *loop = &monitor->loop;
+    struct loop *loop = &monitor->hub.loop;
     char *path = NULL;
     int r;
 
@@ -401,9 +401,9 @@ int container_init(struct container *container, struct monitor *monitor)
     container->oom.fd = -1;
     cgroup_init(&container->cgroup);
     stdio_init(&container->stdio);
-    session_init(&container->main, monitor, monitor->config.tty, main_ended);
+    session_init(&container->main, &monitor->hub, monitor->config.tty, main_ended);
     container->main.stdin_once = monitor->config.stdin_once;
-    return timer_init(&monitor->loop, &container->backoff, backoff_due);
+    return timer_init(&monitor->hub.loop, &container->backoff, backoff_due);
 }
 
 void container_start(struct container *container)

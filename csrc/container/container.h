@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "container/record.h"
-#include "engine/runtime.h"
+#include "container/runtime.h"
 #include "engine/session.h"
 #include "engine/stdio.h"
 #include "system/cgroup.h"

@@ -12,6 +12,7 @@
 
 #include "container/ending.h"
 #include "container/monitor.h"
+#include "container/reply.h"
 #include "engine/client.h"
 #include "remora.h"
 #include "util/fd.h"
@@ -36,7 +37,7 @@ static void listener_ready(struct source *source, uint32_t events)
     /* Without a descriptor or memory for it the connection would stay ready: look again later instead of at once. */
     if (!control_accept(monitor) && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
         source_await(source, 0);
-        timer_set(&monitor->idle, SECOND_NS);
+        timer_set(&monitor->hub.idle, SECOND_NS);
     }
 }
 
@@ -47,7 +48,7 @@ bool control_accept(struct monitor *monitor)
     if (fd < 0)
         return false;
     if (is_allowed(fd))
-        client_new(monitor, fd);
+        client_new(&monitor->hub, fd);
     else
         fd_close(&fd);
     return true;
@@ -65,14 +66,14 @@ int control_listen(struct monitor *monitor)
     unlinkat(monitor->run_dir_fd, "ctl", 0);
     if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0)
         return -errno;
-    return source_add(&monitor->loop, &monitor->listener, fd_take(&fd), EPOLLIN, listener_ready);
+    return source_add(&monitor->hub.loop, &monitor->listener, fd_take(&fd), EPOLLIN, listener_ready);
 }
 
 /* ---- answers and events ---- */
 
 static void reply_record(struct client *client, const char *op)
 {
-    struct monitor *monitor = client->monitor;
+    struct monitor *monitor = monitor_of(client->hub);
     CLEANUP_MSG_OUT struct msg_out reply = {0}, record = {0};
 
     outcome_put(&monitor->container.outcome, monitor, "", &record);
@@ -87,7 +88,7 @@ static void reply_record(struct client *client, const char *op)
 
 static void reply_waiters(struct monitor *monitor, enum client_wait wait)
 {
-    for (struct client *client = monitor->clients; client != NULL; client = client->next) {
+    for (struct client *client = monitor->hub.clients; client != NULL; client = client->next) {
         if (client->wait != wait)
             continue;
         client->wait = WAIT_NOTHING;
@@ -105,7 +106,7 @@ void control_tell_exited(struct monitor *monitor)
     reply_waiters(monitor, WAIT_EXITED);
     /* It will not run any more: who waits for that has to know. */
     failure_text(&failure, "wait", monitor->config.id, "the container has ended");
-    for (struct client *client = monitor->clients; client != NULL; client = client->next) {
+    for (struct client *client = monitor->hub.clients; client != NULL; client = client->next) {
         if (client->wait != WAIT_RUNNING)
             continue;
         client->wait = WAIT_NOTHING;
@@ -120,10 +121,19 @@ void control_tell_started(struct monitor *monitor, pid_t pid)
     msg_out_init(&event, 2);
     msg_put_text(&event, "event", "started");
     msg_put_int(&event, "pid", pid);
-    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+    for (struct client *client = monitor->hub.clients; client != NULL; client = client->next)
         if (client->spawner)
             client_send_map(client, REMORA_PACKET_CONTROL, &event);
     reply_waiters(monitor, WAIT_RUNNING);
+}
+
+void control_tell_lagging(struct client *client)
+{
+    CLEANUP_MSG_OUT struct msg_out notice = {0};
+
+    msg_out_init(&notice, 1);
+    msg_put_text(&notice, "event", "lagging");
+    client_send_map(client, REMORA_PACKET_CONTROL, &notice);
 }
 
 void control_tell_failed(struct monitor *monitor, const struct failure *failure)
@@ -133,7 +143,7 @@ void control_tell_failed(struct monitor *monitor, const struct failure *failure)
     msg_out_init(&event, 6);
     msg_put_text(&event, "event", "failed");
     failure_put(failure, &event);
-    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+    for (struct client *client = monitor->hub.clients; client != NULL; client = client->next)
         if (client->spawner)
             client_send_map(client, REMORA_PACKET_CONTROL, &event);
 }
@@ -145,7 +155,7 @@ void control_tell_restarted(struct monitor *monitor, unsigned restarts)
     msg_out_init(&event, 2);
     msg_put_text(&event, "event", "restarted");
     msg_put_int(&event, "restarts", restarts);
-    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+    for (struct client *client = monitor->hub.clients; client != NULL; client = client->next)
         if (client->session == &monitor->container.main)
             client_send_map(client, REMORA_PACKET_CONTROL, &event);
     reply_waiters(monitor, WAIT_RUNNING);
@@ -153,7 +163,7 @@ void control_tell_restarted(struct monitor *monitor, unsigned restarts)
 
 void control_tell_end(struct monitor *monitor, const struct session *session, const struct msg_out *record)
 {
-    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+    for (struct client *client = monitor->hub.clients; client != NULL; client = client->next)
         if (client->session == session)
             client_send_map(client, REMORA_PACKET_EXIT, record);
 }
@@ -165,7 +175,7 @@ void control_tell_removed(struct monitor *monitor, bool last_use)
     msg_out_init(&event, 2);
     msg_put_text(&event, "event", "removed");
     msg_put_bool(&event, "last_use", last_use);
-    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+    for (struct client *client = monitor->hub.clients; client != NULL; client = client->next)
         if (client->owner)
             client_send_map(client, REMORA_PACKET_CONTROL, &event);
     reply_waiters(monitor, WAIT_REMOVED);
@@ -173,7 +183,7 @@ void control_tell_removed(struct monitor *monitor, bool last_use)
 
 bool control_has_owner(const struct monitor *monitor)
 {
-    for (const struct client *client = monitor->clients; client != NULL; client = client->next)
+    for (const struct client *client = monitor->hub.clients; client != NULL; client = client->next)
         if (client->owner)
             return true;
     return false;
@@ -211,7 +221,7 @@ static void fail(struct client *client, const char *op, const char *text)
 {
     struct failure failure;
 
-    failure_text(&failure, op, client->monitor->config.id, text);
+    failure_text(&failure, op, monitor_of(client->hub)->config.id, text);
     client_reply_failure(client, op, &failure);
 }
 
@@ -223,11 +233,12 @@ static bool has_ended(const struct monitor *monitor)
 
 static void handle_attach(struct client *client, struct msg *request)
 {
-    struct session *session = find_session(client->monitor, request);
+    struct session *session = find_session(monitor_of(client->hub), request);
     CLEANUP_MSG_OUT struct msg_out reply = {0};
 
     msg_out_init(&reply, 3);
-    if (session == NULL || (session == &client->monitor->container.main && has_ended(client->monitor))) {
+    if (session == NULL ||
+        (session == &monitor_of(client->hub)->container.main && has_ended(monitor_of(client->hub)))) {
         fail(client, "attach", "the container is not running");
         return;
     }
@@ -245,20 +256,20 @@ static void handle_attach(struct client *client, struct msg *request)
 static void handle_wait(struct client *client, struct msg *request)
 {
     const char *condition = msg_text(request, &request->root, "condition", "exited");
-    enum container_state state = client->monitor->container.state;
+    enum container_state state = monitor_of(client->hub)->container.state;
 
     client->wait_op = "wait";
     if (strcmp(condition, "running") == 0) {
         if (state == CONTAINER_RUNNING)
             client_reply_ok(client, "wait");
-        else if (has_ended(client->monitor))
+        else if (has_ended(monitor_of(client->hub)))
             fail(client, "wait", "the container has ended");
         else
             client->wait = WAIT_RUNNING;
     } else if (strcmp(condition, "removed") == 0 || strcmp(condition, "exited") == 0) {
         bool removed = condition[0] == 'r';
 
-        if (removed ? state == CONTAINER_DONE : has_ended(client->monitor))
+        if (removed ? state == CONTAINER_DONE : has_ended(monitor_of(client->hub)))
             reply_record(client, "wait");
         else
             client->wait = removed ? WAIT_REMOVED : WAIT_EXITED;
@@ -269,7 +280,7 @@ static void handle_wait(struct client *client, struct msg *request)
 
 static void handle_signal(struct client *client, struct msg *request)
 {
-    struct monitor *monitor = client->monitor;
+    struct monitor *monitor = monitor_of(client->hub);
     struct session *session = find_session(monitor, request);
     int64_t number = msg_int(&request->root, "signal", 0);
     struct failure failure;
@@ -291,7 +302,7 @@ static void handle_signal(struct client *client, struct msg *request)
 
 static void handle_stop(struct client *client, struct msg *request)
 {
-    struct monitor *monitor = client->monitor;
+    struct monitor *monitor = monitor_of(client->hub);
     int64_t number = msg_int(&request->root, "signal", 0);
     int64_t timeout = msg_int(&request->root, "timeout", monitor->config.stop_timeout);
 
@@ -309,7 +320,7 @@ static void handle_stop(struct client *client, struct msg *request)
 
 static void handle_rename(struct client *client, struct msg *request)
 {
-    struct monitor *monitor = client->monitor;
+    struct monitor *monitor = monitor_of(client->hub);
     const char *name = msg_text(request, &request->root, "name", "");
 
     if (name[0] == 0 || strchr(name, '/') != NULL) {
@@ -328,7 +339,7 @@ static void handle_rename(struct client *client, struct msg *request)
 
 static void handle_resize(struct client *client, struct msg *request)
 {
-    struct session *session = find_session(client->monitor, request);
+    struct session *session = find_session(monitor_of(client->hub), request);
 
     if (session == NULL) {
         fail(client, "resize", "no such session");
@@ -341,7 +352,7 @@ static void handle_resize(struct client *client, struct msg *request)
 
 static void handle_close_output(struct client *client, struct msg *request)
 {
-    struct session *session = find_session(client->monitor, request);
+    struct session *session = find_session(monitor_of(client->hub), request);
     const char *stream = msg_text(request, &request->root, "stream", "");
 
     client_reply_ok(client, "close_output");
@@ -355,7 +366,7 @@ static void handle_status(struct client *client, struct msg *request)
         [CONTAINER_STARTING] = "starting",  [CONTAINER_RUNNING] = "running", [CONTAINER_DELETING] = "exited",
         [CONTAINER_BACKOFF] = "restarting", [CONTAINER_DONE] = "exited",
     };
-    const struct container *container = &client->monitor->container;
+    const struct container *container = &monitor_of(client->hub)->container;
     CLEANUP_MSG_OUT struct msg_out reply = {0}, state = {0};
 
     (void)request;
@@ -365,20 +376,20 @@ static void handle_status(struct client *client, struct msg *request)
     msg_put_bool(&reply, "ok", true);
     msg_put_key(&reply, "state");
     msgpack_sbuffer_write(&reply.buffer, state.buffer.data, state.buffer.size);
-    exec_put_list(client->monitor, &reply);
+    exec_put_list(monitor_of(client->hub), &reply);
     client_send_map(client, REMORA_PACKET_CONTROL, &reply);
 }
 
 static void handle_pause(struct client *client, struct msg *request)
 {
     (void)request;
-    container_pause(&client->monitor->container, client, true);
+    container_pause(&monitor_of(client->hub)->container, client, true);
 }
 
 static void handle_unpause(struct client *client, struct msg *request)
 {
     (void)request;
-    container_pause(&client->monitor->container, client, false);
+    container_pause(&monitor_of(client->hub)->container, client, false);
 }
 
 static void handle_control(struct client *client, struct msg *request, int *fds, size_t n_fds)
@@ -395,7 +406,7 @@ static void handle_control(struct client *client, struct msg *request, int *fds,
     const char *op = msg_text(request, &request->root, "op", "");
 
     if (strcmp(op, "exec") == 0) {
-        exec_request(client->monitor, client, request, fds, n_fds);
+        exec_request(monitor_of(client->hub), client, request, fds, n_fds);
         return;
     }
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {

@@ -27,6 +27,8 @@ void control_attach(struct client *client, struct session *session, const msgpac
 
 /* Events and answers the container's life brings. */
 void control_tell_started(struct monitor *monitor, pid_t pid);
+/* A client that can't follow is cut off. */
+void control_tell_lagging(struct client *client);
 void control_tell_failed(struct monitor *monitor, const struct failure *failure);
 void control_tell_restarted(struct monitor *monitor, unsigned restarts);
 /* Answer those who wait for the end of this run. */

@@ -15,6 +15,7 @@
 
 #include "container/control.h"
 #include "container/monitor.h"
+#include "engine/execute.h"
 #include "remora.h"
 #include "util/fd.h"
 
@@ -198,14 +199,15 @@ static void keep_for_late_waiters(struct container *container)
  */
 static void last_use(struct container *container, const char *const *words, size_t n)
 {
-    static const int no_stdio[3] = {-1, -1, -1};
+    struct execution unguard = {
+        .argv = words + 1, .environment = container->monitor->config.environment, .stdio = {-1, -1, -1}};
 
     if (n < 2 || rmdir(words[0]) < 0)
         return;
     mkdir(words[0], 0700);
     container->last_use = true;
     if (!control_has_owner(container->monitor))
-        runtime_fork(container->monitor, words + 1, no_stdio, NULL, 0, false);
+        execute(&unguard);
 }
 
 /* The link in the folder of names, under the name that the container has by now. */

@@ -11,6 +11,7 @@
 #include "container/control.h"
 #include "container/ending.h"
 #include "container/monitor.h"
+#include "container/reply.h"
 #include "engine/client.h"
 #include "util/fd.h"
 
@@ -35,12 +36,12 @@ static void close_console(struct exec *exec)
         return;
     fd_close(&exec->console);
     console_name(exec, name, sizeof(name));
-    unlinkat(exec->session.monitor->run_dir_fd, name, 0);
+    unlinkat(monitor_of(exec->session.hub)->run_dir_fd, name, 0);
 }
 
 static void exec_free(struct exec *exec)
 {
-    struct monitor *monitor = exec->session.monitor;
+    struct monitor *monitor = monitor_of(exec->session.hub);
     char partial[32];
 
     for (struct exec **at = &monitor->execs; *at != NULL; at = &(*at)->next) {
@@ -49,7 +50,7 @@ static void exec_free(struct exec *exec)
             break;
         }
     }
-    for (struct client *client = monitor->clients; client != NULL; client = client->next)
+    for (struct client *client = monitor->hub.clients; client != NULL; client = client->next)
         if (client->session == &exec->session)
             session_detach(&exec->session, client);
     session_stop(&exec->session);
@@ -66,7 +67,7 @@ static void exec_free(struct exec *exec)
 
 static void remember(struct exec *exec)
 {
-    struct exec_results *results = &exec->session.monitor->exec_results;
+    struct exec_results *results = &monitor_of(exec->session.hub)->exec_results;
     struct exec_result *result = &results->last[results->n++ % EXEC_RESULTS];
 
     memcpy(result->id, exec->id, sizeof(result->id));
@@ -85,8 +86,8 @@ static void exec_ended(struct session *session)
     exec->outcome.stdout_bytes = session->out.bytes;
     exec->outcome.stderr_bytes = session->err.bytes;
     remember(exec);
-    outcome_put(&exec->outcome, session->monitor, exec->id, &record);
-    control_tell_end(session->monitor, session, &record);
+    outcome_put(&exec->outcome, monitor_of(session->hub), exec->id, &record);
+    control_tell_end(monitor_of(session->hub), session, &record);
     exec_free(exec);
 }
 
@@ -113,7 +114,7 @@ static void reply_started(struct exec *exec, pid_t pid)
 /* Its client may have gone away while the runtime was at work. */
 static bool is_attached(const struct exec *exec)
 {
-    for (const struct client *client = exec->session.monitor->clients; client != NULL; client = client->next)
+    for (const struct client *client = exec->session.hub->clients; client != NULL; client = client->next)
         if (client->session == &exec->session)
             return true;
     return false;
@@ -165,7 +166,7 @@ static void exec_done(struct runtime_call *call, const struct failure *failure)
 
 static int start(struct exec *exec, const msgpack_object *fields, int *fds, size_t n_fds, struct failure *failure)
 {
-    struct monitor *monitor = exec->session.monitor;
+    struct monitor *monitor = monitor_of(exec->session.hub);
     struct runtime_call *call = &exec->call;
     char console[32];
     int r;
@@ -224,7 +225,7 @@ static struct exec *exec_new(struct monitor *monitor, struct client *client, con
 
     if (exec == NULL)
         return NULL;
-    session_init(&exec->session, monitor, msg_bool(fields, "tty", false), exec_ended);
+    session_init(&exec->session, &monitor->hub, msg_bool(fields, "tty", false), exec_ended);
     exec->session.stdin_once = true;
     stdio_init(&exec->stdio);
     exec->requester = client;

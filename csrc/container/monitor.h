@@ -15,31 +15,26 @@
 #include "container/exec.h"
 #include "engine/child.h"
 #include "engine/client.h"
-#include "engine/loop.h"
+#include "engine/hub.h"
 #include "log/log.h"
 
 struct monitor {
-    struct loop loop;
+    struct hub hub;
     struct config config;
-    struct children children;
     struct container container;
     struct exec *execs;
     struct exec_results exec_results;
-    struct client *clients;
     struct source signals, listener;
-    struct timer idle; /* gives memory back after the last traffic */
     struct log log;
     int lock_fd, run_dir_fd;
     unsigned n_calls; /* for unique scratch names */
-    char *scratch; /* mapped while there is traffic */
-    bool scratch_used; /* since the idle timer last looked */
 };
 
-/*
- * The buffer for one packet: type byte and REMORA_PAYLOAD_MAX bytes, the payload at a multiple of 64. Shared by all;
- * valid until the callback returns. NULL without memory.
- */
-char *monitor_scratch(struct monitor *monitor);
+static inline struct monitor *monitor_of(struct hub *hub)
+{
+    return container_of(hub, struct monitor, hub);
+}
+
 /* End the loop if the container is done and nobody waits for anything any more. */
 void monitor_check_done(struct monitor *monitor);
 

@@ -11,6 +11,7 @@
 
 #include "container/ending.h"
 #include "container/monitor.h"
+#include "container/reply.h"
 #include "engine/client.h"
 #include "util/fd.h"
 

@@ -23,11 +23,6 @@
 #include "util/kernel.h"
 
 #define CONFIG_MAX (16 * 1024 * 1024)
-#define IDLE_AFTER_NS SECOND_NS
-#define STACK_RELEASED ((uintptr_t)65536)
-#define STACK_KEPT ((uintptr_t)512)
-#define SCRATCH_OFFSET 63 /* the type byte stands right before a multiple of 64 */
-#define SCRATCH_SIZE (SCRATCH_OFFSET + 1 + REMORA_PAYLOAD_MAX)
 
 int start_daemon(void)
 {
@@ -50,58 +45,45 @@ int start_daemon(void)
     return 0;
 }
 
-/* ---- memory that is only there while there is traffic ---- */
+/* ---- the native protocol ---- */
 
-/*
- * The start goes deeper down the stack than the loop does afterwards: three pages that would stay with an idle monitor.
- * Half a kilobyte below this frame is kept, for the call itself. What of the range was never mapped doesn't matter.
- */
-static void release_stack(void)
+static void client_gone(struct client *client)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t end = ((uintptr_t)__builtin_frame_address(0) - STACK_KEPT) & ~(page - 1);
+    struct monitor *monitor = monitor_of(client->hub);
 
-    (void)madvise((void *)(end - STACK_RELEASED), STACK_RELEASED, MADV_DONTNEED);
+    exec_forget_client(monitor, client);
+    container_forget_client(&monitor->container, client);
 }
 
-static void idle_due(struct timer *timer)
+static void check_done(struct hub *hub)
 {
-    struct monitor *monitor = container_of(timer, struct monitor, idle);
+    const struct monitor *monitor = monitor_of(hub);
+
+    if (monitor->container.state == CONTAINER_DONE && hub->clients == NULL && monitor->execs == NULL)
+        hub->loop.quit = true;
+}
+
+static void idle(struct hub *hub, bool quiet)
+{
+    struct monitor *monitor = monitor_of(hub);
 
     source_await(&monitor->listener, EPOLLIN); /* it may have had to wait for resources */
-    if (monitor->scratch_used) {
-        monitor->scratch_used = false;
-        timer_set(timer, IDLE_AFTER_NS);
-        return;
-    }
-    if (monitor->scratch != NULL)
-        munmap(monitor->scratch, SCRATCH_SIZE);
-    monitor->scratch = NULL;
-    log_idle(&monitor->log);
-    memory_trim();
-    release_stack();
+    if (quiet)
+        log_idle(&monitor->log);
 }
 
-char *monitor_scratch(struct monitor *monitor)
-{
-    if (monitor->scratch != NULL) {
-        monitor->scratch_used = true;
-    } else {
-        void *mapped = mmap(NULL, SCRATCH_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-        if (mapped == MAP_FAILED)
-            return NULL;
-        monitor->scratch = mapped;
-        monitor->scratch_used = false;
-        timer_set(&monitor->idle, IDLE_AFTER_NS);
-    }
-    return monitor->scratch + SCRATCH_OFFSET;
-}
+static const struct protocol native_protocol = {
+    .chunk = REMORA_PAYLOAD_MAX,
+    .packet = control_packet,
+    .lagging = control_tell_lagging,
+    .gone = client_gone,
+    .check_done = check_done,
+    .idle = idle,
+};
 
 void monitor_check_done(struct monitor *monitor)
 {
-    if (monitor->container.state == CONTAINER_DONE && monitor->clients == NULL && monitor->execs == NULL)
-        monitor->loop.quit = true;
+    check_done(&monitor->hub);
 }
 
 /* ---- signals ---- */
@@ -115,7 +97,7 @@ static void signals_ready(struct source *source, uint32_t events)
     if (read(source->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
         return;
     if (info.ssi_signo == SIGCHLD) {
-        children_reap(&monitor->children);
+        children_reap(&monitor->hub.children);
         return;
     }
     /* Whoever ends the monitor means the container: a service manager, the end of a session. */
@@ -134,7 +116,7 @@ static int watch_signals(struct monitor *monitor)
     sigaddset(&mask, SIGINT);
     sigaddset(&mask, SIGQUIT);
     fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-    return fd < 0 ? -errno : source_add(&monitor->loop, &monitor->signals, fd, EPOLLIN, signals_ready);
+    return fd < 0 ? -errno : source_add(&monitor->hub.loop, &monitor->signals, fd, EPOLLIN, signals_ready);
 }
 
 /* ---- what was handed over ---- */
@@ -194,9 +176,6 @@ static int set_up(struct monitor *monitor, struct failure *failure)
     r = watch_signals(monitor);
     if (r < 0)
         return failure_errno(failure, "watch signals", config->id, r);
-    r = timer_init(&monitor->loop, &monitor->idle, idle_due);
-    if (r < 0)
-        return failure_errno(failure, "make timers", config->id, r);
     r = control_listen(monitor);
     if (r < 0)
         return failure_errno(failure, "listen", config->run_dir, r);
@@ -233,16 +212,19 @@ int start_monitor(struct monitor *monitor)
 
     *monitor = (struct monitor){.lock_fd = FD_LOCK, .run_dir_fd = -1, .log = {.fd = -1}};
     monitor->signals.fd = monitor->listener.fd = -1;
-    monitor->loop.epoll_fd = -1;
+    monitor->hub.loop.epoll_fd = -1;
     r = read_config(&monitor->config, &failure);
     /* What was preserved is known now; what we make ourselves must come after the rest is closed. */
     keep_descriptors(&monitor->config);
-    if (r == 0 && loop_init(&monitor->loop) < 0)
-        r = failure_errno(&failure, "make the event loop", monitor->config.id, -errno);
+    if (r == 0) {
+        r = hub_init(&monitor->hub, &native_protocol);
+        if (r < 0)
+            failure_errno(&failure, "make the event loop", monitor->config.id, r);
+    }
     if (r < 0)
         return tell_early_failure(&monitor->config, &failure);
     fcntl(FD_SPAWNER, F_SETFL, O_NONBLOCK);
-    spawner = client_new(monitor, FD_SPAWNER);
+    spawner = client_new(&monitor->hub, FD_SPAWNER);
     if (spawner == NULL)
         return -ENOMEM;
     spawner->spawner = true;
@@ -257,22 +239,21 @@ int start_monitor(struct monitor *monitor)
         container_fail(&monitor->container, &failure);
     else
         container_start(&monitor->container);
-    timer_set(&monitor->idle, IDLE_AFTER_NS);
+    hub_watch_idle(&monitor->hub);
     return 0;
 }
 
 void start_deinit(struct monitor *monitor)
 {
     exec_free_all(monitor);
-    while (monitor->clients != NULL)
-        client_free(monitor->clients);
+    while (monitor->hub.clients != NULL)
+        client_free(monitor->hub.clients);
     container_deinit(&monitor->container);
     source_remove(&monitor->listener);
     source_remove(&monitor->signals);
-    timer_deinit(&monitor->idle);
     log_deinit(&monitor->log);
     config_deinit(&monitor->config);
     fd_close(&monitor->run_dir_fd);
     fd_close(&monitor->lock_fd);
-    loop_deinit(&monitor->loop);
+    hub_deinit(&monitor->hub);
 }

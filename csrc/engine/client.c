@@ -7,8 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "container/control.h"
-#include "container/monitor.h"
+#include "engine/hub.h"
 #include "engine/session.h"
 #include "remora.h"
 #include "util/fd.h"
@@ -25,7 +24,7 @@ struct packet {
 
 static void client_ready(struct source *source, uint32_t events);
 
-struct client *client_new(struct monitor *monitor, int fd)
+struct client *client_new(struct hub *hub, int fd)
 {
     struct client *client = calloc(1, sizeof(*client));
 
@@ -33,14 +32,14 @@ struct client *client_new(struct monitor *monitor, int fd)
         fd_close(&fd);
         return NULL;
     }
-    client->monitor = monitor;
+    client->hub = hub;
     client->last = &client->first;
-    if (source_add(&monitor->loop, &client->source, fd, EPOLLIN, client_ready) < 0) {
+    if (source_add(&hub->loop, &client->source, fd, EPOLLIN, client_ready) < 0) {
         free(client);
         return NULL;
     }
-    client->next = monitor->clients;
-    monitor->clients = client;
+    client->next = hub->clients;
+    hub->clients = client;
     return client;
 }
 
@@ -67,9 +66,9 @@ static void stop_throttling(struct client *client)
 
 void client_free(struct client *client)
 {
-    struct monitor *monitor = client->monitor;
+    struct hub *hub = client->hub;
 
-    for (struct client **at = &monitor->clients; *at != NULL; at = &(*at)->next) {
+    for (struct client **at = &hub->clients; *at != NULL; at = &(*at)->next) {
         if (*at == client) {
             *at = client->next;
             break;
@@ -80,10 +79,9 @@ void client_free(struct client *client)
     source_remove(&client->source);
     if (client->session != NULL)
         session_detach(client->session, client);
-    exec_forget_client(monitor, client);
-    container_forget_client(&monitor->container, client);
+    hub->protocol->gone(client);
     free(client);
-    monitor_check_done(monitor);
+    hub->protocol->check_done(hub);
 }
 
 static void await_events(struct client *client)
@@ -127,14 +125,10 @@ static int send_now(struct client *client, const char *packet, size_t size)
 
 static void cut_off(struct client *client)
 {
-    CLEANUP_MSG_OUT struct msg_out notice = {0};
-
     drop_queue(client);
     client->closing = true;
-    msg_out_init(&notice, 1);
-    msg_put_text(&notice, "event", "lagging");
-    client_send_map(client, REMORA_PACKET_CONTROL, &notice);
-    client->lagging = true; /* the notice is the last thing it gets */
+    client->hub->protocol->lagging(client);
+    client->lagging = true; /* what it was told now is the last thing it gets */
 }
 
 static void enqueue(struct client *client, const char *bytes, size_t size)
@@ -195,40 +189,6 @@ static void flush_queue(struct client *client)
     stop_throttling(client);
 }
 
-void client_send_map(struct client *client, int type, const struct msg_out *out)
-{
-    size_t size = out->buffer.size + 1;
-    char *packet = malloc(size);
-
-    if (packet == NULL)
-        return;
-    packet[0] = (char)type;
-    memcpy(packet + 1, out->buffer.data, out->buffer.size);
-    client_send(client, packet, size);
-    free(packet);
-}
-
-void client_reply_ok(struct client *client, const char *op)
-{
-    CLEANUP_MSG_OUT struct msg_out reply = {0};
-
-    msg_out_init(&reply, 2);
-    msg_put_text(&reply, "op", op);
-    msg_put_bool(&reply, "ok", true);
-    client_send_map(client, REMORA_PACKET_CONTROL, &reply);
-}
-
-void client_reply_failure(struct client *client, const char *op, const struct failure *failure)
-{
-    CLEANUP_MSG_OUT struct msg_out reply = {0};
-
-    msg_out_init(&reply, 7);
-    msg_put_text(&reply, "op", op);
-    msg_put_bool(&reply, "ok", false);
-    failure_put(failure, &reply);
-    client_send_map(client, REMORA_PACKET_CONTROL, &reply);
-}
-
 static size_t take_descriptors(struct msghdr *message, int *fds, size_t capacity)
 {
     size_t n = 0;
@@ -261,7 +221,7 @@ enum received {
 /* Take and handle one packet, if there is one. */
 static enum received receive_one(struct client *client)
 {
-    char *buffer = monitor_scratch(client->monitor);
+    char *buffer = hub_scratch(client->hub);
     union {
         char space[CMSG_SPACE(sizeof(int) * REMORA_PACKET_FDS_MAX)];
         struct cmsghdr align;
@@ -285,7 +245,7 @@ static enum received receive_one(struct client *client)
     n_fds = take_descriptors(&message, fds, REMORA_PACKET_FDS_MAX);
     if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
         n = 0; /* larger than any packet of the protocol: not for us */
-    return control_packet(client, buffer, (size_t)n, fds, n_fds) ? RECEIVED_PACKET : RECEIVED_END;
+    return client->hub->protocol->packet(client, buffer, (size_t)n, fds, n_fds) ? RECEIVED_PACKET : RECEIVED_END;
 }
 
 /* What it asked while the container was ending gets its answer; then it goes, as soon as that is sent. */
@@ -299,11 +259,11 @@ static void answer_and_free(struct client *client)
         client_free(client);
 }
 
-static unsigned count_hung_up(const struct monitor *monitor)
+static unsigned count_hung_up(const struct hub *hub)
 {
     unsigned n = 0;
 
-    for (const struct client *client = monitor->clients; client != NULL; client = client->next)
+    for (const struct client *client = hub->clients; client != NULL; client = client->next)
         n += client->hung_up;
     return n;
 }
@@ -320,7 +280,7 @@ static void client_ready(struct source *source, uint32_t events)
         }
     }
     if ((events & (EPOLLHUP | EPOLLERR)) && !(source->events & EPOLLIN)) {
-        if (!client->gives_in || client->session == NULL || count_hung_up(client->monitor) >= HUNG_UP_MAX) {
+        if (!client->gives_in || client->session == NULL || count_hung_up(client->hub) >= HUNG_UP_MAX) {
             client_free(client);
             return;
         }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection to the control socket.
+ * One connection: of the native control socket or of conmon's attach socket (hub.h, struct protocol).
  *
  * What can't be sent at once waits in a queue of whole packets. A `block` client's queue stops the reading of its
  * session's output (back-pressure); any other client whose queue grows over CLIENT_QUEUE_MAX is cut off:
- * its queue is dropped, it is told so (`lagging`) as soon as it reads again, and the container never waits for it.
+ * its queue is dropped, it is told so as soon as it reads again, and the container never waits for it.
  */
 #ifndef REMORA_ENGINE_CLIENT_H
 #define REMORA_ENGINE_CLIENT_H
@@ -13,13 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/failure.h"
 #include "engine/loop.h"
-#include "util/msg.h"
 
 #define CLIENT_QUEUE_MAX (1024 * 1024)
 
-struct monitor;
+struct hub;
 struct session;
 struct packet;
 
@@ -31,7 +29,7 @@ enum client_wait {
 };
 
 struct client {
-    struct monitor *monitor;
+    struct hub *hub;
     struct client *next;
     struct source source;
     struct session *session; /* what it is attached to, or NULL */
@@ -49,7 +47,7 @@ struct client {
 };
 
 /* Take a connected socket. NULL when it can't be watched (closed then). */
-struct client *client_new(struct monitor *monitor, int fd);
+struct client *client_new(struct hub *hub, int fd);
 /* Close and free; what it was attached to goes on. */
 void client_free(struct client *client);
 /* Free once what is queued has been sent; never before the next round of the loop. */
@@ -57,10 +55,6 @@ void client_finish(struct client *client);
 
 /* Send one packet: `packet` begins with its type byte. May cut the client off, never frees it. */
 void client_send(struct client *client, const char *packet, size_t size);
-/* Send a map as CONTROL (or another type). */
-void client_send_map(struct client *client, int type, const struct msg_out *out);
-void client_reply_ok(struct client *client, const char *op);
-void client_reply_failure(struct client *client, const char *op, const struct failure *failure);
 /* Whether to read from it: called when the stdin of its session fills and empties. */
 void client_update_reading(struct client *client);
 

@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "container/monitor.h"
 #include "engine/client.h"
+#include "engine/hub.h"
 #include "remora.h"
 #include "util/fd.h"
 
@@ -23,9 +23,9 @@ static void in_ready(struct source *source, uint32_t events);
 static void drain_over(struct timer *timer);
 static void update_senders(struct session *session);
 
-void session_init(struct session *session, struct monitor *monitor, bool tty, void (*ended)(struct session *session))
+void session_init(struct session *session, struct hub *hub, bool tty, void (*ended)(struct session *session))
 {
-    *session = (struct session){.monitor = monitor, .tty = tty, .ended = ended, .waiting = true};
+    *session = (struct session){.hub = hub, .tty = tty, .ended = ended, .waiting = true};
     session->out = (struct stream){.session = session, .kind = LOG_STDOUT, .source.fd = -1};
     session->err = (struct stream){.session = session, .kind = LOG_STDERR, .source.fd = -1};
     session->in.fd = -1;
@@ -47,23 +47,35 @@ static void check_end(struct session *session)
     session->ended(session);
 }
 
-static void output(struct stream *stream, char *packet, size_t size)
+/* Send one piece to everybody who wants the stream; the byte before it becomes the packet's type. */
+static void send_piece(struct stream *stream, char *piece, size_t size)
 {
     struct session *session = stream->session;
+    char before = piece[-1];
     struct client *next;
+
+    piece[-1] = stream->kind == LOG_STDOUT ? REMORA_PACKET_STDOUT : REMORA_PACKET_STDERR;
+    for (struct client *client = session->hub->clients; client != NULL; client = next) {
+        next = client->next;
+        if (client->session == session && (stream->kind == LOG_STDOUT ? client->wants_out : client->wants_err))
+            client_send(client, piece - 1, size + 1);
+    }
+    piece[-1] = before;
+}
+
+static void output(struct stream *stream, char *bytes, size_t size)
+{
+    struct session *session = stream->session;
+    size_t chunk = session->hub->protocol->chunk;
     struct timespec now;
 
     stream->bytes += size;
     if (session->log != NULL) {
         clock_gettime(CLOCK_REALTIME, &now);
-        log_write(session->log, stream->kind, &now, packet + 1, size);
+        log_write(session->log, stream->kind, &now, bytes, size);
     }
-    packet[0] = stream->kind == LOG_STDOUT ? REMORA_PACKET_STDOUT : REMORA_PACKET_STDERR;
-    for (struct client *client = session->monitor->clients; client != NULL; client = next) {
-        next = client->next;
-        if (client->session == session && (stream->kind == LOG_STDOUT ? client->wants_out : client->wants_err))
-            client_send(client, packet, size + 1);
-    }
+    for (size_t at = 0; at < size; at += chunk)
+        send_piece(stream, bytes + at, size - at < chunk ? size - at : chunk);
 }
 
 /* Read until there is nothing more for now. false: the stream has ended. */
@@ -72,7 +84,7 @@ static bool read_stream(struct stream *stream, int turns)
     struct session *session = stream->session;
 
     while (turns-- > 0 && (session->blockers == 0 || session->draining)) {
-        char *packet = monitor_scratch(session->monitor);
+        char *packet = hub_scratch(session->hub);
         ssize_t n;
 
         if (packet == NULL)
@@ -84,7 +96,7 @@ static bool read_stream(struct stream *stream, int turns)
             continue;
         if (n <= 0)
             return false; /* end, or EIO: a pty whose last user is gone */
-        output(stream, packet, (size_t)n);
+        output(stream, packet + 1, (size_t)n);
         /* A pipe gave less than asked for: it is empty. Saves a read that would only say so. */
         if (!session->tty && !session->draining && n < REMORA_PAYLOAD_MAX)
             return true;
@@ -134,7 +146,7 @@ static void drain(struct session *session)
     if (is_open(&session->err) && !read_stream(&session->err, DRAIN_TURNS))
         source_remove(&session->err.source);
     if (is_open(&session->out) || is_open(&session->err)) {
-        if (timer_init(&session->monitor->loop, &session->drain_bound, drain_over) < 0)
+        if (timer_init(&session->hub->loop, &session->drain_bound, drain_over) < 0)
             session_close_output(session, true, true);
         else
             timer_set(&session->drain_bound, DRAIN_BOUND_NS);
@@ -158,20 +170,20 @@ static void process_ended(struct child *child, const struct child_end *end)
 
 int session_start(struct session *session, struct stdio *stdio, pid_t pid)
 {
-    struct monitor *monitor = session->monitor;
+    struct hub *hub = session->hub;
     int r;
 
     session->process_ended = session->ended_told = session->draining = session->input_ended = false;
     stdio_close_theirs(stdio);
-    r = child_watch(&monitor->loop, &monitor->children, &session->process, pid, process_ended);
+    r = child_watch(&hub->loop, &hub->children, &session->process, pid, process_ended);
     if (r < 0)
         return r;
     if (stdio->out >= 0)
-        r = source_add(&monitor->loop, &session->out.source, fd_take(&stdio->out), EPOLLIN, out_ready);
+        r = source_add(&hub->loop, &session->out.source, fd_take(&stdio->out), EPOLLIN, out_ready);
     if (r == 0 && stdio->err >= 0)
-        r = source_add(&monitor->loop, &session->err.source, fd_take(&stdio->err), EPOLLIN, out_ready);
+        r = source_add(&hub->loop, &session->err.source, fd_take(&stdio->err), EPOLLIN, out_ready);
     if (r == 0 && stdio->in >= 0)
-        r = source_add(&monitor->loop, &session->in, fd_take(&stdio->in), 0, in_ready);
+        r = source_add(&hub->loop, &session->in, fd_take(&stdio->in), 0, in_ready);
     if (r < 0)
         return r;
     await_output(session);
@@ -199,7 +211,7 @@ static void update_senders(struct session *session)
 {
     struct client *next;
 
-    for (struct client *client = session->monitor->clients; client != NULL; client = next) {
+    for (struct client *client = session->hub->clients; client != NULL; client = next) {
         next = client->next;
         if (client->session == session && client->gives_in)
             client_update_reading(client);

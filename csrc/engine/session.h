@@ -21,7 +21,7 @@
 #define DRAIN_BOUND_NS (200 * MILLISECOND_NS)
 
 struct client;
-struct monitor;
+struct hub;
 struct session;
 
 struct stream {
@@ -32,7 +32,7 @@ struct stream {
 };
 
 struct session {
-    struct monitor *monitor;
+    struct hub *hub;
     bool tty;
     bool stdin_once; /* the loss of the owning client ends the input */
     struct stream out, err;
@@ -51,7 +51,7 @@ struct session {
     void (*ended)(struct session *session);
 };
 
-void session_init(struct session *session, struct monitor *monitor, bool tty, void (*ended)(struct session *session));
+void session_init(struct session *session, struct hub *hub, bool tty, void (*ended)(struct session *session));
 /* Take the monitor's ends and the process and begin to read. 0 or -errno (-ESRCH); the session ends either way. */
 int session_start(struct session *session, struct stdio *stdio, pid_t pid);
 /* Close all; the session can be started again (clients stay attached). */

@@ -12,6 +12,7 @@ from remora.frontend import builtin
 from remora.frontend.arguments import ArgumentTypeError
 from remora.frontend.commands import selection
 from remora.frontend.container import record as records
+from remora.frontend.container.logs import nothing_kept
 from remora.frontend.errors import RemoraError, os_error_text
 
 TYPE_CHECKING = False
@@ -68,11 +69,8 @@ def run(arguments: Namespace, settings: Settings) -> int:
     else:
         raise RemoraError("specify at least one container name or ID to log", "`remora ps -a` lists the containers")
     for record in found:
-        if record.spec["log"]["driver"] == "none":
-            raise RemoraError(
-                f'container {record.name} uses the "none" log driver: it keeps no log',
-                "run it with --log-driver k8s-file",
-            )
+        if not record.log_path:
+            raise nothing_kept(record, "reading the log")
     view = View(arguments)
     jobs = []
     for record in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from remora.frontend import runtime
+from remora.frontend.container import logs
 from remora.frontend.oci import cgroups
 
 TYPE_CHECKING = False
@@ -35,7 +36,6 @@ def configuration(
 ) -> dict[str, object]:
     """The map. uid, gid: of the process; attach: as lifecycle.attachment, or None; rows, columns: of a tty."""
     spec = record.spec
-    log = spec["log"]
     systemd = cgroups.manager(settings) == "systemd"
     return {
         "version": 1,
@@ -53,11 +53,8 @@ def configuration(
         "gid": gid,
         "rows": rows,
         "cols": columns,
-        "log": {
-            "driver": log["driver"],
-            "path": record.log_path if log["driver"] != "none" else "",
-            "max_size": log["max_size"],
-        },
+        "log": _log(record),
+        "passthrough": logs.is_passthrough(spec),
         "restart": dict(spec["restart"]),
         "stop_signal": spec["stop_signal"],
         "stop_timeout": spec["stop_timeout"],
@@ -69,6 +66,53 @@ def configuration(
         "attach": attach,
         "remove": _removal(settings, record) if spec["remove"] else [],
     }
+
+
+def _log(record: ContainerRecord) -> dict[str, object]:
+    log = record.spec["log"]
+    drivers = [{**sink, "path": logs.path_of(record, sink)} for sink in log["drivers"]]
+    return {
+        "drivers": drivers,
+        "tag": _tag(record),
+        "labels": _labels(record),
+        "stdout": log["stdout"],
+        "stderr": log["stderr"],
+        # The form of the first version.
+        **{key: drivers[0][key] for key in ("driver", "path", "max_size")},
+    }
+
+
+def _labels(record: ContainerRecord) -> list[str]:
+    """The labels that go into the log: a bare name stands for the container's own label, if it has it."""
+    own = record.spec["labels"]
+    found = []
+    for label in record.spec["log"]["labels"]:
+        if "=" in label:
+            found.append(label)
+        elif label in own:
+            found.append(f"{label}={own[label]}")
+    return found
+
+
+def _tag(record: ContainerRecord) -> str:
+    text = record.spec["log"]["tag"]
+    if "{{" not in text:
+        return text
+    from remora.frontend.options.logs import tag
+
+    image = record.spec["image"]
+    image_id, image_name = (image["id"], image["name"]) if image is not None else ("", record.spec["rootfs"] or "")
+    return tag(
+        text,
+        {
+            "ID": record.id[:12],
+            "FullID": record.id,
+            "Name": record.name,
+            "ImageID": image_id[:12],
+            "ImageFullID": image_id,
+            "ImageName": image_name,
+        },
+    )
 
 
 def _removal(settings: Settings, record: ContainerRecord) -> list[list[str]]:

@@ -59,7 +59,7 @@ def container(settings: Settings, record: ContainerRecord, size: bool = False) -
         "NetworkSettings": _network(spec),
         "Namespace": "",
         "IsInfra": False,
-        "LogPath": record.log_path if spec["log"]["driver"] != "none" else "",
+        "LogPath": record.log_path,
         "Config": _config(spec),
         "HostConfig": _host_config(settings, record),
     }
@@ -218,13 +218,7 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
         "CgroupManager": settings.cgroup_manager or "cgroupfs",
         "CgroupMode": "private",
         "ContainerIDFile": spec["cidfile"],
-        "LogConfig": {
-            "Type": spec["log"]["driver"],
-            "Config": None,
-            "Path": record.log_path if spec["log"]["driver"] != "none" else "",
-            "Tag": "",
-            "Size": f"{spec['log']['max_size']}B",
-        },
+        "LogConfig": _log_config(record),
         "NetworkMode": spec["network"],
         "PortBindings": Map(),
         "RestartPolicy": {"Name": spec["restart"]["policy"], "MaximumRetryCount": spec["restart"]["max"]},
@@ -269,6 +263,34 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
             {"Name": "RLIMIT_" + limit["name"].upper(), "Soft": limit["soft"], "Hard": limit["hard"]}
             for limit in spec["ulimits"]
         ],
+    }
+
+
+def _log_config(record: ContainerRecord) -> dict[str, object]:
+    """The first driver as Podman tells it; all that was asked for under `Config`, by Docker's names of the options."""
+    log = record.spec["log"]
+    first = log["drivers"][0]
+    asked: dict[str, object] = {}
+    if len(log["drivers"]) > 1:
+        asked["drivers"] = ",".join(sink["driver"] for sink in log["drivers"])
+    if first["max_size"]:
+        asked["max-size"] = str(first["max_size"])
+        asked["max-file"] = str(first["max_files"])
+    if log["tag"]:
+        asked["tag"] = log["tag"]
+    if log["labels"]:
+        asked["labels"] = ",".join(log["labels"])
+    for stream, policy in (("stdout", log["stdout"]), ("stderr", log["stderr"])):
+        if policy["policy"] != "block":
+            asked[f"{stream}-mode"] = policy["policy"]
+        if policy["rate"]:
+            asked["rate"] = str(policy["rate"])
+    return {
+        "Type": first["driver"],
+        "Config": Map(asked) if asked else None,
+        "Path": record.log_path,
+        "Tag": log["tag"],
+        "Size": f"{first['max_size']}B",
     }
 
 

@@ -10,7 +10,7 @@ import errno
 import os
 
 from remora.frontend import jsontext
-from remora.frontend.container import names
+from remora.frontend.container import logs, names
 from remora.frontend.errors import NoSuchContainer, RemoraError
 
 TYPE_CHECKING = False
@@ -66,7 +66,9 @@ class ContainerRecord:
 
     @property
     def log_path(self) -> str:
-        return self.spec["log"]["path"] or self.data_dir + "/log"
+        """The log file that is read; "" when none of the drivers writes one."""
+        paths = (logs.path_of(self, sink) for sink in self.spec["log"]["drivers"])
+        return next((path for path in paths if path), "")
 
     def save(self, durable: bool = True) -> None:
         """Write spec.json: beside, then renamed; durable: synced, else `sync` is to follow. The folder must exist."""
@@ -125,6 +127,10 @@ def load(settings: Settings, container_id: str) -> ContainerRecord:
     why = _complaint(spec, container_id)
     if why or not _is_spec(spec):
         raise CorruptRecord(container_id, path, why)
+    log = logs.modern(spec["log"])
+    if log is None:
+        raise CorruptRecord(container_id, path, "not a valid record (no usable 'log')")
+    spec["log"] = log
     return ContainerRecord(settings, spec)
 
 

@@ -35,10 +35,22 @@ if TYPE_CHECKING:
         policy: str
         max: int
 
-    class Log(TypedDict):
+    class LogDriver(TypedDict):
         driver: str
         path: str
         max_size: int
+        max_files: int
+
+    class LogStream(TypedDict):
+        policy: str
+        rate: int
+
+    class Log(TypedDict):
+        drivers: list[LogDriver]
+        tag: str
+        labels: list[str]
+        stdout: LogStream
+        stderr: LogStream
 
     class Spec(TypedDict):
         version: int

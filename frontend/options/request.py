@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from remora.frontend.container import names
+from remora.frontend.container import logs, names
 from remora.frontend.errors import RemoraError
 from remora.frontend.oci import capabilities
 from remora.frontend.options import environment, keys, mounts, values
@@ -255,20 +255,14 @@ def _seconds(option: str, text: str | None, default: int) -> int:
 
 
 def _log(arguments: Namespace) -> Log:
-    driver = arguments.log_driver or "k8s-file"
-    if driver == "json-file":  # what Docker's users type for "a file"; Podman reads it the same way
-        driver = "k8s-file"
-    values.choice("--log-driver", driver, ("k8s-file", "none"))
-    path, max_size = "", 0
-    for text in arguments.log_opt:
-        key, value = values.pair("--log-opt", text)
-        if key == "path":
-            path = os.path.abspath(value)
-        elif key == "max-size":
-            max_size = max(values.size("--log-opt max-size", value), 0)
-        else:
-            raise RemoraError(f'unknown option "{key}" for --log-opt', hint="path=FILE or max-size=BYTES")
-    return {"driver": driver, "path": path, "max_size": max_size}
+    if not arguments.log_driver and not arguments.log_opt:
+        return logs.usual()
+    from remora.frontend.options import logs as options
+
+    log = options.read(arguments.log_driver, arguments.log_opt, arguments.tty)
+    if arguments.attach and log["drivers"][0]["driver"] == logs.PASSTHROUGH:
+        raise RemoraError("options --attach and --log-driver passthrough exclude each other", "leave out one of them")
+    return log
 
 
 def _preserve_fds(text: str | None) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from remora import monitor
 from remora.frontend import jsontext
-from remora.frontend.container import names, record, sweep
+from remora.frontend.container import logs, names, record, sweep
 from remora.frontend.errors import NoSuchContainer, RemoraError
 from remora.frontend.settings import Settings
 
@@ -41,7 +41,7 @@ def make_spec(container_id: str, name: str) -> Spec:
         "labels": {},
         "mounts": [],
         "image": None,
-        "log": {"driver": "k8s-file", "path": "", "max_size": 0},
+        "log": logs.usual(),
         "restart": {"policy": "no", "max": 0},
         "stop_signal": 15,
         "stop_timeout": 10,

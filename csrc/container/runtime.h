@@ -2,15 +2,16 @@
 /*
  * Calls of the OCI runtime (runc, crun): each is a child process that writes its errors to a log file of its own.
  *
- * A call dies with the monitor (PR_SET_PDEATHSIG). While calls are under way, strangers are not reaped (child.h).
+ * While calls are under way, strangers are not reaped (child.h).
  */
-#ifndef REMORA_ENGINE_RUNTIME_H
-#define REMORA_ENGINE_RUNTIME_H
+#ifndef REMORA_CONTAINER_RUNTIME_H
+#define REMORA_CONTAINER_RUNTIME_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "engine/child.h"
+#include "engine/execute.h"
 #include "engine/failure.h"
 
 struct monitor;
@@ -19,7 +20,6 @@ struct runtime_call;
 typedef void (*runtime_done_fn)(struct runtime_call *call, const struct failure *failure);
 
 #define RUNTIME_ARGS_MAX 16
-#define RUNTIME_KEPT_MAX 72 /* preserved ones of an exec packet, and its process object */
 
 struct runtime_call {
     struct monitor *monitor; /* NULL: no call under way */
@@ -29,7 +29,7 @@ struct runtime_call {
     const char *args[RUNTIME_ARGS_MAX]; /* after the global options; NULL-terminated */
     size_t n_args;
     int stdio[3]; /* borrowed for the child, -1 = /dev/null */
-    int kept[RUNTIME_KEPT_MAX]; /* borrowed: descriptors that the child gets as 3, 4, … */
+    int kept[EXECUTE_KEPT_MAX]; /* borrowed: descriptors that the child gets as 3, 4, … */
     size_t n_kept;
     int error_fd; /* borrowed, -1: a non-blocking descriptor with what it wrote to stderr, read when it failed */
     char *log_path; /* owned while the call is under way */
@@ -44,9 +44,5 @@ int runtime_start(struct monitor *monitor, struct runtime_call *call);
 
 /* The pid that a runtime wrote to its --pid-file, or -errno (-ENODATA, -EBADMSG). */
 int runtime_read_pid(const char *path);
-
-/* Fork and execute any program with the monitor's clean state; its pid or -errno. kept become 3, 4, … */
-pid_t runtime_fork(const struct monitor *monitor, const char *const *argv, const int stdio[3], const int *kept,
-                   size_t n_kept, bool die_with_monitor);
 
 #endif
