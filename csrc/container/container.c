@@ -71,7 +71,7 @@ static void backoff_due(struct timer *timer)
 
 static bool will_restart(const struct container *container)
 {
-    const struct config *config = &container->monitor->config;
+    const struct config *config = container->monitor->config;
 
     if (container->stop_requested || !container->first_start_over)
         return false;
@@ -121,7 +121,7 @@ static void delete_done(struct runtime_call *call, const struct failure *failure
     /* A runtime that can't delete leaves its own state behind; `rm` tries again. The exit code is safe already. */
     (void)failure;
     if (strcmp(container->outcome.why, "runtime-failed") == 0)
-        remora_cgroup_remove(container->monitor->config.cgroup, container->monitor->config.id);
+        remora_cgroup_remove(container->monitor->config->cgroup, container->monitor->config->id);
     if (!will_restart(container)) {
         container_finish(container);
         return;
@@ -138,7 +138,7 @@ static void begin_delete(struct container *container)
     runtime_prepare(&container->call, "delete container", delete_done);
     runtime_argument(&container->call, "delete");
     runtime_argument(&container->call, "--force");
-    runtime_argument(&container->call, container->monitor->config.id);
+    runtime_argument(&container->call, container->monitor->config->id);
     container->call.unlogged = true;
     if (runtime_start(container->monitor, &container->call) == 0)
         return;
@@ -213,7 +213,7 @@ void container_finish(struct container *container)
 
     container->state = CONTAINER_DONE;
     tell_end(container);
-    if (monitor->config.remove != NULL && monitor->config.remove->size > 0 && !container->keep)
+    if (monitor->config->remove != NULL && monitor->config->remove->size > 0 && !container->keep)
         ending_remove(container);
     ending_leave(monitor);
     if (container->failure.phase != NULL)
@@ -248,7 +248,7 @@ static void watch_cgroup(struct container *container, pid_t pid)
 {
     int fd;
 
-    cgroup_open(&container->cgroup, pid, container->monitor->config.cgroup);
+    cgroup_open(&container->cgroup, pid, container->monitor->config->cgroup);
     fd = container->cgroup.event_fd >= 0 ? fcntl(container->cgroup.event_fd, F_DUPFD_CLOEXEC, 3) : -1;
     if (fd >= 0)
         source_add(&container->monitor->hub.loop, &container->oom, fd, EPOLLIN, oom_ready);
@@ -263,14 +263,14 @@ static int adopt(struct container *container, struct failure *failure, pid_t *pi
     if (r < 0)
         return failure_errno(failure, "read pid file", container->pid_path, r);
     *pid = r;
-    if (monitor->config.tty) {
+    if (monitor->config->tty) {
         int master = console_receive(container->console);
 
         if (master < 0)
-            return failure_errno(failure, "receive terminal", monitor->config.runtime[0], master);
-        r = stdio_pty(&container->stdio, master, monitor->config.rows, monitor->config.cols);
+            return failure_errno(failure, "receive terminal", monitor->config->runtime[0], master);
+        r = stdio_pty(&container->stdio, master, monitor->config->rows, monitor->config->cols);
         if (r < 0)
-            return failure_errno(failure, "set up terminal", monitor->config.id, r);
+            return failure_errno(failure, "set up terminal", monitor->config->id, r);
     }
     watch_cgroup(container, *pid);
     container->outcome = (struct outcome){.started_ns = wall_ns(), .started_mono_ns = monotonic_ns()};
@@ -298,22 +298,22 @@ static void run_done(struct runtime_call *call, const struct failure *failure)
     unlink(container->pid_path);
     container->state = CONTAINER_RUNNING;
     ending_write_state(container, "running");
-    if (monitor->config.pidfile[0] != 0)
-        write_pidfile(monitor->config.pidfile, pid);
+    if (monitor->config->pidfile[0] != 0)
+        write_pidfile(monitor->config->pidfile, pid);
     if (container->first_start_over)
         control_tell_restarted(monitor, container->restarts);
     else
         control_tell_started(monitor, pid);
     container->first_start_over = true;
-    if (monitor->config.timeout > 0)
-        timer_set(&container->time_limit, monitor->config.timeout * SECOND_NS);
+    if (monitor->config->timeout > 0)
+        timer_set(&container->time_limit, monitor->config->timeout * SECOND_NS);
     container_deliver(container);
 }
 
 static int start_runtime(struct container *container, struct failure *failure)
 {
     struct monitor *monitor = container->monitor;
-    const struct config *config = &monitor->config;
+    const struct config *config = monitor->config;
     struct runtime_call *call = &container->call;
     char preserved[16];
     int r;
@@ -367,7 +367,7 @@ static void begin_run(struct container *container)
 static int prepare(struct container *container, struct failure *failure)
 {
     struct monitor *monitor = container->monitor;
-    const struct config *config = &monitor->config;
+    const struct config *config = monitor->config;
     struct loop *loop = &monitor->hub.loop;
     char *path = NULL;
     int r;
@@ -401,8 +401,8 @@ int container_init(struct container *container, struct monitor *monitor)
     container->oom.fd = -1;
     cgroup_init(&container->cgroup);
     stdio_init(&container->stdio);
-    session_init(&container->main, &monitor->hub, monitor->config.tty, main_ended);
-    container->main.stdin_once = monitor->config.stdin_once;
+    session_init(&container->main, &monitor->hub, monitor->config->tty, main_ended);
+    container->main.stdin_once = monitor->config->stdin_once;
     return timer_init(&monitor->hub.loop, &container->backoff, backoff_due);
 }
 

@@ -105,7 +105,7 @@ void control_tell_exited(struct monitor *monitor)
 
     reply_waiters(monitor, WAIT_EXITED);
     /* It will not run any more: who waits for that has to know. */
-    failure_text(&failure, "wait", monitor->config.id, "the container has ended");
+    failure_text(&failure, "wait", monitor->config->id, "the container has ended");
     for (struct client *client = monitor->hub.clients; client != NULL; client = client->next) {
         if (client->wait != WAIT_RUNNING)
             continue;
@@ -221,7 +221,7 @@ static void fail(struct client *client, const char *op, const char *text)
 {
     struct failure failure;
 
-    failure_text(&failure, op, monitor_of(client->hub)->config.id, text);
+    failure_text(&failure, op, monitor_of(client->hub)->config->id, text);
     client_reply_failure(client, op, &failure);
 }
 
@@ -296,7 +296,7 @@ static void handle_signal(struct client *client, struct msg *request)
         client_reply_ok(client, "signal");
         return;
     }
-    failure_errno(&failure, "signal", monitor->config.id, r);
+    failure_errno(&failure, "signal", monitor->config->id, r);
     client_reply_failure(client, "signal", &failure);
 }
 
@@ -304,10 +304,10 @@ static void handle_stop(struct client *client, struct msg *request)
 {
     struct monitor *monitor = monitor_of(client->hub);
     int64_t number = msg_int(&request->root, "signal", 0);
-    int64_t timeout = msg_int(&request->root, "timeout", monitor->config.stop_timeout);
+    int64_t timeout = msg_int(&request->root, "timeout", monitor->config->stop_timeout);
 
     if (number < 1 || number > 64)
-        number = monitor->config.stop_signal;
+        number = monitor->config->stop_signal;
     if (has_ended(monitor)) {
         reply_record(client, "stop");
         return;
@@ -327,7 +327,7 @@ static void handle_rename(struct client *client, struct msg *request)
         fail(client, "rename", "not a name");
         return;
     }
-    name = config_rename(&monitor->config, name);
+    name = config_rename(monitor->config, name);
     if (name == NULL) {
         fail(client, "rename", "no memory");
         return;

@@ -72,8 +72,8 @@ void outcome_put(const struct outcome *outcome, const struct monitor *monitor, c
 {
     msg_out_init(out, RECORD_KEYS);
     msg_put_int(out, "version", 1);
-    msg_put_text(out, "id", monitor->config.id);
-    msg_put_text(out, "name", monitor->config.name);
+    msg_put_text(out, "id", monitor->config->id);
+    msg_put_text(out, "name", monitor->name);
     msg_put_text(out, "session", session);
     msg_put_bool(out, "known", outcome->known);
     msg_put_int(out, "code", outcome->code);
@@ -98,7 +98,7 @@ void outcome_put(const struct outcome *outcome, const struct monitor *monitor, c
 
 void ending_record(struct container *container)
 {
-    const msgpack_object_array *steps = container->monitor->config.remove;
+    const msgpack_object_array *steps = container->monitor->config->remove;
     /* A container that goes with its end has no use for a record that outlives a power cut. */
     bool durable = steps == NULL || steps->size == 0;
     CLEANUP_MSG_OUT struct msg_out record = {0};
@@ -130,8 +130,8 @@ void ending_put_state(const struct container *container, const char *status, str
     boot_id(boot, sizeof(boot));
     msg_out_init(out, 13);
     msg_put_int(out, "version", 1);
-    msg_put_text(out, "id", monitor->config.id);
-    msg_put_text(out, "name", monitor->config.name);
+    msg_put_text(out, "id", monitor->config->id);
+    msg_put_text(out, "name", monitor->name);
     msg_put_text(out, "status", status);
     msg_put_int(out, "pid", runs ? container->main.process.pid : 0);
     msg_put_int(out, "pid_start", runs ? remora_process_start(container->main.process.pid) : 0);
@@ -139,7 +139,7 @@ void ending_put_state(const struct container *container, const char *status, str
     msg_put_int(out, "started_ns", container->outcome.started_ns);
     msg_put_int(out, "started_mono_ns", container->outcome.started_mono_ns);
     msg_put_int(out, "restarts", container->restarts);
-    msg_put_bool(out, "tty", monitor->config.tty);
+    msg_put_bool(out, "tty", monitor->config->tty);
     msg_put_text(out, "boot_id", boot);
     msg_put_int(out, "exit_code", container->has_outcome && !runs ? container->outcome.code : 0);
 }
@@ -188,9 +188,9 @@ static void keep_for_late_waiters(struct container *container)
         return;
     prune_ended(dir_fd);
     outcome_put(&container->outcome, monitor, "", &record);
-    fd = openat(dir_fd, monitor->config.id, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = openat(dir_fd, monitor->config->id, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0 && fd_write_all(fd, record.buffer.data, record.buffer.size) < 0)
-        unlinkat(dir_fd, monitor->config.id, 0);
+        unlinkat(dir_fd, monitor->config->id, 0);
 }
 
 /*
@@ -200,7 +200,7 @@ static void keep_for_late_waiters(struct container *container)
 static void last_use(struct container *container, const char *const *words, size_t n)
 {
     struct execution unguard = {
-        .argv = words + 1, .environment = container->monitor->config.environment, .stdio = {-1, -1, -1}};
+        .argv = words + 1, .environment = container->monitor->config->environment, .stdio = {-1, -1, -1}};
 
     if (n < 2 || rmdir(words[0]) < 0)
         return;
@@ -216,12 +216,12 @@ static void forget_name(const struct container *container, const char *folder)
     CLEANUP_FD int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (fd >= 0)
-        unlinkat(fd, container->monitor->config.name, 0);
+        unlinkat(fd, container->monitor->name, 0);
 }
 
 static void remove_step(struct container *container, const msgpack_object *step)
 {
-    struct msg *msg = &container->monitor->config.msg;
+    struct msg *msg = &container->monitor->config->msg;
     const char *words[16];
     size_t n = 0;
 
@@ -246,7 +246,7 @@ static void remove_step(struct container *container, const msgpack_object *step)
 
 void ending_remove(struct container *container)
 {
-    const msgpack_object_array *steps = container->monitor->config.remove;
+    const msgpack_object_array *steps = container->monitor->config->remove;
 
     if (container->failure.phase == NULL)
         keep_for_late_waiters(container);
@@ -254,8 +254,8 @@ void ending_remove(struct container *container)
     record_deinit(&container->record);
     log_deinit(&container->monitor->log);
     /* A tree is removed up to the next mount: ours has to go first. */
-    if (container->monitor->config.rootfs[0] != 0)
-        umount2(container->monitor->config.rootfs, MNT_DETACH | UMOUNT_NOFOLLOW);
+    if (container->monitor->config->rootfs[0] != 0)
+        umount2(container->monitor->config->rootfs, MNT_DETACH | UMOUNT_NOFOLLOW);
     for (uint32_t i = 0; i < steps->size; i++)
         remove_step(container, &steps->ptr[i]);
     container->gone = true;
@@ -285,10 +285,10 @@ void ending_leave(struct monitor *monitor)
     }
     source_remove(&monitor->listener);
     if (monitor->run_dir_fd < 0)
-        ending_leave_unopened(&monitor->config);
+        ending_leave_unopened(monitor->config);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unlinkat(monitor->run_dir_fd, names[i], 0);
-    rmdir(monitor->config.run_dir);
+    rmdir(monitor->config->run_dir);
     fd_close(&monitor->run_dir_fd);
     fd_close(&monitor->lock_fd);
 }

@@ -171,7 +171,7 @@ static int start(struct exec *exec, const msgpack_object *fields, int *fds, size
     char console[32];
     int r;
 
-    if (asprintf(&exec->pid_path, "%s/exec-%u.pid", monitor->config.run_dir, exec->number) < 0)
+    if (asprintf(&exec->pid_path, "%s/exec-%u.pid", monitor->config->run_dir, exec->number) < 0)
         return failure_errno(failure, "exec", exec->id, -ENOMEM);
     runtime_prepare(call, "exec", exec_done);
     runtime_argument(call, "exec");
@@ -205,10 +205,10 @@ static int start(struct exec *exec, const msgpack_object *fields, int *fds, size
         memcpy(call->stdio, exec->stdio.theirs, sizeof(call->stdio));
         call->error_fd = exec->stdio.err;
     }
-    runtime_argument(call, monitor->config.id);
+    runtime_argument(call, monitor->config->id);
     r = runtime_start(monitor, call);
     stdio_close_theirs(&exec->stdio);
-    return r < 0 ? failure_errno(failure, "execute runtime", monitor->config.runtime[0], r) : 0;
+    return r < 0 ? failure_errno(failure, "execute runtime", monitor->config->runtime[0], r) : 0;
 }
 
 static bool is_exec_id(const char *id)
@@ -248,9 +248,9 @@ void exec_request(struct monitor *monitor, struct client *client, struct msg *re
     struct exec *exec = NULL;
 
     if (monitor->container.state != CONTAINER_RUNNING)
-        failure_text(&failure, "exec", monitor->config.id, "the container is not running");
+        failure_text(&failure, "exec", monitor->config->id, "the container is not running");
     else if (monitor->container.paused)
-        failure_text(&failure, "exec", monitor->config.id, "the container is paused: unpause it first");
+        failure_text(&failure, "exec", monitor->config->id, "the container is paused: unpause it first");
     else if (n_fds < 1 || !is_exec_id(id) || exec_find(monitor, id) != NULL)
         failure_errno(&failure, "exec", id, -EINVAL);
     else if ((exec = exec_new(monitor, client, id, fields)) == NULL)

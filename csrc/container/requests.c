@@ -97,7 +97,7 @@ void container_deliver(struct container *container)
 
 int container_signal(struct container *container, int signal)
 {
-    if (signal == SIGKILL || signal == container->monitor->config.stop_signal)
+    if (signal == SIGKILL || signal == container->monitor->config->stop_signal)
         container->stop_requested = true;
     if (container->state != CONTAINER_STARTING && container->state != CONTAINER_RUNNING)
         return -ESRCH;
@@ -125,10 +125,10 @@ static void start_pausing(struct container *container, const char *phase, const 
 
     runtime_prepare(&container->pausing, phase, done);
     runtime_argument(&container->pausing, verb);
-    runtime_argument(&container->pausing, container->monitor->config.id);
+    runtime_argument(&container->pausing, container->monitor->config->id);
     r = runtime_start(container->monitor, &container->pausing);
     if (r < 0) {
-        failure_errno(&failure, "execute runtime", container->monitor->config.runtime[0], r);
+        failure_errno(&failure, "execute runtime", container->monitor->config->runtime[0], r);
         done(&container->pausing, &failure);
     }
 }
@@ -194,7 +194,7 @@ static void pausing_done(struct runtime_call *call, const struct failure *failur
 void container_pause(struct container *container, struct client *client, bool pause)
 {
     const char *op = pause ? "pause" : "unpause";
-    const char *id = container->monitor->config.id;
+    const char *id = container->monitor->config->id;
     struct failure failure;
 
     if (container->state != CONTAINER_RUNNING)

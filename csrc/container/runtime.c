@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,101 +10,141 @@
 #include <unistd.h>
 
 #include "container/monitor.h"
-#include "engine/execute.h"
+#include "container/perform.h"
 #include "util/fd.h"
 
-#define ARGV_MAX 64
 #define ERROR_OUTPUT_MAX 4096
 
-void runtime_prepare(struct runtime_call *call, const char *phase, runtime_done_fn done)
+void runtime_prepare(struct runtime_call *call, struct monitor *monitor, enum native_task kind, const char *phase,
+                     runtime_done_fn done)
 {
-    *call = (struct runtime_call){.phase = phase, .done = done, .stdio = {-1, -1, -1}, .error_fd = -1};
+    *call = (struct runtime_call){.monitor = monitor, .kind = kind, .phase = phase, .done = done};
 }
 
-void runtime_argument(struct runtime_call *call, const char *argument)
+bool runtime_under_way(const struct runtime_call *call)
 {
-    if (call->n_args + 1 < RUNTIME_ARGS_MAX)
-        call->args[call->n_args++] = argument;
+    return call->state != CALL_IDLE;
 }
 
-static void finish(struct runtime_call *call, const struct failure *failure)
+/* It is over: tell, and only then forget it. */
+static void conclude(struct runtime_call *call)
 {
     struct monitor *monitor = call->monitor;
+    struct failure failure, *failed = NULL;
+    char name[PERFORM_NAME_MAX], output[ERROR_OUTPUT_MAX];
+    ssize_t n = 0;
 
-    unlink(call->log_path);
-    free(call->log_path);
-    call->log_path = NULL;
-    call->monitor = NULL;
-    /* The callee may watch the container's init now; only then may strangers be reaped (by child_ready). */
-    call->done(call, failure);
-    monitor->hub.children.hold--;
+    perform_log_name(name, call->number);
+    if (!call->end.known || !WIFEXITED(call->end.status) || WEXITSTATUS(call->end.status) != 0) {
+        if (call->stdio != NULL && call->stdio->err >= 0)
+            n = read(call->stdio->err, output, sizeof(output));
+        failure_runtime(&failure, call->phase, monitor->config->runtime[0], monitor->run_dir_fd, name, output,
+                        n > 0 ? (size_t)n : 0, call->end.known ? call->end.status : SIGKILL);
+        failed = &failure;
+    }
+    call->done(call, failed);
+    /* Unless `done` prepared and started it anew. */
+    if (call->state == CALL_ENDED)
+        call->state = CALL_IDLE;
+    if (monitor->run_dir_fd >= 0)
+        unlinkat(monitor->run_dir_fd, name, 0);
+    /* The callee may watch the container's init now; only then may strangers be reaped. */
+    children_release(&monitor->hub.children);
 }
 
 static void call_ended(struct child *child, const struct child_end *end)
 {
     struct runtime_call *call = container_of(child, struct runtime_call, child);
-    struct failure failure;
-    char output[ERROR_OUTPUT_MAX];
-    ssize_t n = 0;
 
-    if (end->known && WIFEXITED(end->status) && WEXITSTATUS(end->status) == 0) {
-        finish(call, NULL);
-        return;
-    }
-    if (call->error_fd >= 0)
-        n = read(call->error_fd, output, sizeof(output));
-    failure_runtime(&failure, call->phase, call->monitor->config.runtime[0], call->log_path, output,
-                    n > 0 ? (size_t)n : 0, end->status);
-    finish(call, &failure);
+    call->end = *end;
+    call->state = CALL_ENDED;
+    conclude(call);
 }
 
-int runtime_start(struct monitor *monitor, struct runtime_call *call)
+/* The keeper's answer becomes the call's. */
+static int accept_answer(struct runtime_call *call, const struct task *task)
 {
-    const struct config *config = &monitor->config;
-    const char *argv[ARGV_MAX];
-    struct execution execution = {.argv = argv, .environment = config->environment, .n_kept = call->n_kept};
-    size_t n = 0;
-    pid_t pid;
+    struct hub *hub = &call->monitor->hub;
     int r;
 
-    memcpy(execution.stdio, call->stdio, sizeof(execution.stdio));
-    memcpy(execution.kept, call->kept, sizeof(execution.kept));
-    if (config->n_runtime + 4 + call->n_args + 1 > ARGV_MAX)
-        return -E2BIG;
-    if (asprintf(&call->log_path, "%s/runtime-%u.log", config->run_dir, monitor->n_calls++) < 0)
-        return -ENOMEM;
-    for (size_t i = 0; i < config->n_runtime; i++)
-        argv[n++] = config->runtime[i];
-    if (!call->unlogged) {
-        argv[n++] = "--log";
-        argv[n++] = call->log_path;
-        argv[n++] = "--log-format";
-        argv[n++] = "json";
+    if (call->stdio != NULL) {
+        call->stdio->in = task->in;
+        call->stdio->out = task->out;
+        call->stdio->err = task->err;
     }
-    for (size_t i = 0; i < call->n_args; i++)
-        argv[n++] = call->args[i];
-    argv[n] = NULL;
-    pid = execute(&execution);
-    if (pid < 0) {
-        free(call->log_path);
-        return pid;
-    }
-    r = child_watch(&monitor->hub.loop, &monitor->hub.children, &call->child, pid, call_ended);
-    if (r < 0) {
-        kill(pid, SIGKILL); /* our own unreaped child: the pid can't have been reused */
-        waitpid(pid, NULL, 0);
-        free(call->log_path);
-        return r;
-    }
-    call->monitor = monitor;
-    monitor->hub.children.hold++;
-    return 0;
+    r = child_watch_task(&hub->loop, &hub->children, &call->child, task, call_ended);
+    if (r == 0)
+        call->state = CALL_RUNNING;
+    hub->children.board->task.owner = NULL;
+    return r;
 }
 
-int runtime_read_pid(const char *path)
+int runtime_start(struct runtime_call *call, const int *kept, size_t n_kept)
+{
+    struct monitor *monitor = call->monitor;
+    struct task task = {
+        .kind = call->kind,
+        .number = monitor->n_calls++,
+        .n_kept = n_kept,
+        .tty = call->tty,
+        .pipes = call->stdio != NULL && !call->tty,
+        .with_stdin = call->with_stdin,
+        .unlogged = call->unlogged,
+        .uid = call->uid,
+        .gid = call->gid,
+        .owner = call,
+    };
+    int r;
+
+    if (n_kept > EXECUTE_KEPT_MAX)
+        return -E2BIG;
+    if (n_kept > 0)
+        memcpy(task.kept, kept, n_kept * sizeof(*kept));
+    call->number = task.number;
+    call->state = CALL_STARTING;
+    children_hold(&monitor->hub.children);
+    r = children_ask(&monitor->hub.children, &task);
+    if (r == 0)
+        r = accept_answer(call, &task);
+    if (r < 0) {
+        call->state = CALL_IDLE;
+        children_release(&monitor->hub.children);
+    }
+    return r;
+}
+
+bool runtime_resume(struct runtime_call *call)
+{
+    struct monitor *monitor = call->monitor;
+    struct task *answer;
+
+    switch (call->state) {
+    case CALL_IDLE:
+        return false;
+    case CALL_STARTING:
+        answer = &monitor->hub.children.board->task;
+        if (answer->owner != call || answer->state != TASK_ANSWERED || answer->result < 0) {
+            call->state = CALL_IDLE;
+            return false;
+        }
+        children_hold(&monitor->hub.children);
+        return accept_answer(call, answer) == 0;
+    case CALL_RUNNING:
+        children_hold(&monitor->hub.children);
+        child_resume(&monitor->hub.loop, &monitor->hub.children, &call->child);
+        return true;
+    case CALL_ENDED:
+        children_hold(&monitor->hub.children);
+        conclude(call);
+        return true;
+    }
+    return false;
+}
+
+int runtime_read_pid(int dir_fd, const char *name)
 {
     char text[16];
-    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    CLEANUP_FD int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t n;
     long pid;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls of the OCI runtime (runc, crun): each is a child process that writes its errors to a log file of its own.
+ * Calls of the OCI runtime (runc, crun): each is a process that the keeper starts (perform.c) and that writes its errors
+ * to a log file of its own. While calls are under way, strangers are not reaped (child.h).
  *
- * While calls are under way, strangers are not reaped (child.h).
+ * A call goes IDLE → STARTING → RUNNING → ENDED → IDLE; `done` is called in ENDED. A new worker takes it up where it is.
  */
 #ifndef REMORA_CONTAINER_RUNTIME_H
 #define REMORA_CONTAINER_RUNTIME_H
@@ -11,38 +12,58 @@
 #include <stddef.h>
 
 #include "engine/child.h"
-#include "engine/execute.h"
 #include "engine/failure.h"
+#include "engine/stdio.h"
 
 struct monitor;
 struct runtime_call;
 
 typedef void (*runtime_done_fn)(struct runtime_call *call, const struct failure *failure);
 
-#define RUNTIME_ARGS_MAX 16
+/* What the keeper does for the worker of a native monitor. */
+enum native_task {
+    TASK_RUN,
+    TASK_EXEC,
+    TASK_DELETE,
+    TASK_PAUSE,
+    TASK_UNPAUSE,
+    TASK_REMOVE, /* the removal steps of the configuration; no program */
+};
+
+enum call_state {
+    CALL_IDLE,
+    CALL_STARTING,
+    CALL_RUNNING,
+    CALL_ENDED,
+};
 
 struct runtime_call {
-    struct monitor *monitor; /* NULL: no call under way */
-    struct child child;
+    struct monitor *monitor;
+    enum call_state state;
+    enum native_task kind;
     const char *phase; /* static words for messages: "start container" */
-    bool unlogged; /* nobody reads why it failed: it does without a log, which a full disk would not take */
-    const char *args[RUNTIME_ARGS_MAX]; /* after the global options; NULL-terminated */
-    size_t n_args;
-    int stdio[3]; /* borrowed for the child, -1 = /dev/null */
-    int kept[EXECUTE_KEPT_MAX]; /* borrowed: descriptors that the child gets as 3, 4, … */
-    size_t n_kept;
-    int error_fd; /* borrowed, -1: a non-blocking descriptor with what it wrote to stderr, read when it failed */
-    char *log_path; /* owned while the call is under way */
     runtime_done_fn done; /* failure is NULL when all went well */
+    unsigned number; /* of its log */
+    bool unlogged; /* nobody reads why it failed: it does without a log, which a full disk would not take */
+    bool tty; /* it gets a console socket instead of pipes */
+    bool with_stdin;
+    uid_t uid; /* who owns the pipes */
+    gid_t gid;
+    struct stdio *stdio; /* in kept memory: takes our ends of the pipes; NULL: /dev/null for the program */
+    struct child child;
+    struct child_end end; /* from CALL_ENDED on */
 };
 
 /* Begin to fill in a call (phase: static text). */
-void runtime_prepare(struct runtime_call *call, const char *phase, runtime_done_fn done);
-void runtime_argument(struct runtime_call *call, const char *argument);
-/* Start it. 0 or -errno; `done` is called from the loop later. */
-int runtime_start(struct monitor *monitor, struct runtime_call *call);
+void runtime_prepare(struct runtime_call *call, struct monitor *monitor, enum native_task kind, const char *phase,
+                     runtime_done_fn done);
+/* Start it; the program gets `kept` as 3, 4, …. 0 or -errno; `done` is called from the loop later. */
+int runtime_start(struct runtime_call *call, const int *kept, size_t n_kept);
+bool runtime_under_way(const struct runtime_call *call);
+/* Go on with it in a new worker. false: it was never started, or is over. */
+bool runtime_resume(struct runtime_call *call);
 
-/* The pid that a runtime wrote to its --pid-file, or -errno (-ENODATA, -EBADMSG). */
-int runtime_read_pid(const char *path);
+/* The pid that a runtime wrote to its --pid-file in that folder, or -errno (-ENODATA, -EBADMSG). */
+int runtime_read_pid(int dir_fd, const char *name);
 
 #endif

@@ -165,7 +165,7 @@ static int take_rootfs(const struct config *config, struct failure *failure)
 
 static int set_up(struct monitor *monitor, struct failure *failure)
 {
-    struct config *config = &monitor->config;
+    struct config *config = monitor->config;
     int r;
 
     monitor->run_dir_fd = open(config->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -213,16 +213,16 @@ int start_monitor(struct monitor *monitor)
     *monitor = (struct monitor){.lock_fd = FD_LOCK, .run_dir_fd = -1, .log = {.fd = -1}};
     monitor->signals.fd = monitor->listener.fd = -1;
     monitor->hub.loop.epoll_fd = -1;
-    r = read_config(&monitor->config, &failure);
+    r = read_config(monitor->config, &failure);
     /* What was preserved is known now; what we make ourselves must come after the rest is closed. */
-    keep_descriptors(&monitor->config);
+    keep_descriptors(monitor->config);
     if (r == 0) {
         r = hub_init(&monitor->hub, &native_protocol);
         if (r < 0)
-            failure_errno(&failure, "make the event loop", monitor->config.id, r);
+            failure_errno(&failure, "make the event loop", monitor->config->id, r);
     }
     if (r < 0)
-        return tell_early_failure(&monitor->config, &failure);
+        return tell_early_failure(monitor->config, &failure);
     fcntl(FD_SPAWNER, F_SETFL, O_NONBLOCK);
     spawner = client_new(&monitor->hub, FD_SPAWNER);
     if (spawner == NULL)
@@ -230,11 +230,11 @@ int start_monitor(struct monitor *monitor)
     spawner->spawner = true;
     r = container_init(&monitor->container, monitor);
     if (r < 0) {
-        failure_errno(&failure, "make timers", monitor->config.id, r);
-        return tell_early_failure(&monitor->config, &failure);
+        failure_errno(&failure, "make timers", monitor->config->id, r);
+        return tell_early_failure(monitor->config, &failure);
     }
-    if (monitor->config.attach != NULL)
-        control_attach(spawner, &monitor->container.main, monitor->config.attach);
+    if (monitor->config->attach != NULL)
+        control_attach(spawner, &monitor->container.main, monitor->config->attach);
     if (set_up(monitor, &failure) < 0)
         container_fail(&monitor->container, &failure);
     else
@@ -252,7 +252,7 @@ void start_deinit(struct monitor *monitor)
     source_remove(&monitor->listener);
     source_remove(&monitor->signals);
     log_deinit(&monitor->log);
-    config_deinit(&monitor->config);
+    config_deinit(monitor->config);
     fd_close(&monitor->run_dir_fd);
     fd_close(&monitor->lock_fd);
     hub_deinit(&monitor->hub);

@@ -2,14 +2,15 @@
 #include "engine/child.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
+#include "util/fd.h"
 
 /*
  * PIDFD_GET_INFO (kernel 6.13; exit status from 6.15): include/uapi/linux/pidfd.h. Stated here for older headers.
@@ -19,96 +20,240 @@ struct pidfd_info_v0 {
     uint32_t pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
     int32_t exit_code;
 };
-#define HANDED_OVER_NS (2 * SECOND_NS) /* how long a dying parent may take */
 #define PIDFD_INFO_EXIT_BIT (1ULL << 3)
 #define PIDFD_GET_INFO_V0 _IOWR(0xFF, 11, struct pidfd_info_v0)
+#define REAPED_NS (10 * SECOND_NS) /* how long whoever is its parent may take to reap a process */
 
-/* waitid's wrapper hides the kernel's fifth argument, the resource usage. */
-static int wait_by(idtype_t type, id_t id, siginfo_t *info, int options, struct rusage *usage)
+/* ---- the keeper ---- */
+
+static void poke(const struct children *children)
 {
-    return (int)syscall(SYS_waitid, type, id, info, options, usage);
+    if (children->keeper.loop != NULL)
+        (void)syscall(SYS_pidfd_send_signal, children->keeper.fd, SIGUSR1, NULL, 0);
 }
 
-static int status_of(const siginfo_t *info)
-{
-    switch (info->si_code) {
-    case CLD_EXITED:
-        return (info->si_status & 0xff) << 8;
-    case CLD_DUMPED:
-        return info->si_status | 0x80;
-    default:
-        return info->si_status & 0x7f;
-    }
-}
-
-static void collect(struct child *child, struct child_end *end)
+static void collect(const struct child *child, struct child_end *end)
 {
     struct pidfd_info_v0 info = {.mask = PIDFD_INFO_EXIT_BIT};
-    siginfo_t ended = {0};
 
     *end = (struct child_end){0};
-    if (wait_by(P_PIDFD, (id_t)child->pidfd.fd, &ended, WEXITED | WNOHANG, &end->usage) == 0) {
-        end->known = ended.si_pid != 0;
-        end->status = status_of(&ended);
+    if (child->entry != NULL && child->entry->ended == child->pid) {
+        *end = (struct child_end){
+            .known = true,
+            .status = child->entry->status,
+            .cpu_ns = child->entry->cpu_ns,
+            .peak_bytes = child->entry->peak_bytes,
+        };
     } else if (ioctl(child->pidfd.fd, PIDFD_GET_INFO_V0, &info) == 0 && (info.mask & PIDFD_INFO_EXIT_BIT)) {
-        /* Not a child of ours: the kernel still knows how it ended. */
         end->known = true;
         end->status = info.exit_code;
     }
 }
 
-/* Tell the owner. Not if the process is another parent's zombie, unless that is to be the last word. */
+/* Tell the owner. Not if it may become known yet, unless that is to be the last word. */
 static bool settle(struct child *child, bool last)
 {
     struct child_end end;
 
     collect(child, &end);
-    if (!end.known && !last && child_signal(child, 0) == 0)
+    if (!end.known && !last)
         return false;
     child_forget(child);
     child->ended(child, &end);
     return true;
 }
 
+static void settle_all(struct children *children)
+{
+    struct child *next;
+
+    for (struct child *child = children->first; child != NULL; child = next) {
+        next = child->next;
+        /* The owner may watch or forget others: begin anew. */
+        if (settle(child, false))
+            next = children->first;
+    }
+}
+
+static void ends_ready(struct source *source, uint32_t events)
+{
+    struct children *children = container_of(source, struct children, ends);
+    uint64_t count, signals;
+
+    (void)events;
+    (void)!read(source->fd, &count, sizeof(count));
+    settle_all(children);
+    signals = atomic_exchange(&children->board->signals, 0);
+    for (int signal = 1; signals != 0; signal++, signals >>= 1)
+        if (signals & 1)
+            children->signalled(children, signal);
+}
+
+static void keeper_gone(struct source *source, uint32_t events)
+{
+    struct children *children = container_of(source, struct children, keeper);
+
+    (void)events;
+    source_remove(source);
+    children->board->keeper = 0;
+    children->board->keeper_fd = -1;
+}
+
+int children_init(struct children *children, struct loop *loop, struct board *board,
+                  void (*signalled)(struct children *children, int signal))
+{
+    int r;
+
+    *children = (struct children){.board = board, .signalled = signalled};
+    children->ends.fd = children->keeper.fd = -1;
+    board->hold = 1;
+    r = source_add(loop, &children->ends, board->ends_fd, EPOLLIN, ends_ready);
+    if (r == 0 && board->keeper_fd >= 0)
+        r = source_add(loop, &children->keeper, board->keeper_fd, EPOLLIN, keeper_gone);
+    return r;
+}
+
+void children_deinit(struct children *children)
+{
+    source_remove(&children->ends);
+    source_remove(&children->keeper);
+}
+
+void children_hold(struct children *children)
+{
+    children->board->hold++;
+}
+
+void children_release(struct children *children)
+{
+    if (--children->board->hold == 0 && children->board->strangers)
+        poke(children);
+}
+
+int children_ask(struct children *children, struct task *task)
+{
+    struct board *board = children->board;
+    struct pollfd waited[] = {{.fd = board->answer_fd, .events = POLLIN}, {.fd = board->keeper_fd, .events = POLLIN}};
+    uint64_t count;
+
+    task->result = -ESRCH;
+    if (children->keeper.loop == NULL)
+        return -ESRCH;
+    task->state = TASK_NONE;
+    memcpy(&board->task, task, sizeof(*task));
+    board->task.state = TASK_ASKED;
+    poke(children);
+    while (board->task.state != TASK_ANSWERED) {
+        if (poll(waited, 2, -1) < 0)
+            continue;
+        if (waited[1].revents != 0 && board->task.state != TASK_ANSWERED)
+            return -ESRCH;
+        (void)!read(board->answer_fd, &count, sizeof(count));
+    }
+    memcpy(task, &board->task, sizeof(*task));
+    return task->result;
+}
+
+/* ---- children ---- */
+
 static void patience_over(struct timer *timer)
 {
     settle(container_of(timer, struct child, patience), true);
 }
 
+/* It has ended, but the keeper has not noted it yet, or is not its parent: then the kernel tells once it is reaped. */
 static void child_ready(struct source *source, uint32_t events)
 {
     struct child *child = container_of(source, struct child, pidfd);
-    struct children *children = child->children;
 
-    (void)events;
-    if (settle(child, false)) {
-        children_reap(children);
+    if (settle(child, (events & EPOLLHUP) != 0))
         return;
-    }
     if (timer_init(source->loop, &child->patience, patience_over) < 0) {
         settle(child, true);
         return;
     }
-    timer_set(&child->patience, HANDED_OVER_NS);
-    source_await(&child->pidfd, 0);
+    timer_set(&child->patience, REAPED_NS);
+    /* That it is reaped comes as a hang-up. */
+    source_await(&child->pidfd, EPOLLPRI);
+}
+
+static int take(struct loop *loop, struct children *children, struct child *child, pid_t pid, int pidfd,
+                void (*ended)(struct child *child, const struct child_end *end))
+{
+    int r;
+
+    *child = (struct child){.pid = pid, .ended = ended, .pidfd = {.fd = -1}};
+    child->patience.source.fd = -1;
+    r = source_add(loop, &child->pidfd, pidfd, EPOLLIN, child_ready);
+    if (r < 0)
+        return r;
+    child->next = children->first;
+    children->first = child;
+    child->children = children;
+    return 0;
+}
+
+static struct end_entry *find_entry(struct board *board, pid_t pid)
+{
+    for (unsigned i = 0; i < board->end_top; i++)
+        if (board->ends[i].pid == pid)
+            return &board->ends[i];
+    return NULL;
 }
 
 int child_watch(struct loop *loop, struct children *children, struct child *child, pid_t pid,
                 void (*ended)(struct child *child, const struct child_end *end))
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct end_entry *entry;
     int r;
 
-    *child = (struct child){.pid = pid, .ended = ended, .pidfd = {.fd = -1}};
-    if (fd < 0)
+    if (fd < 0) {
+        *child = (struct child){.pidfd = {.fd = -1}};
         return -errno;
-    r = source_add(loop, &child->pidfd, fd, EPOLLIN, child_ready);
+    }
+    r = take(loop, children, child, pid, fd, ended);
     if (r < 0)
         return r;
-    child->children = children;
-    child->next = children->first;
-    children->first = child;
+    entry = find_entry(children->board, pid);
+    child->entry = entry != NULL ? entry : board_expect(children->board, pid);
+    if (child->entry == NULL) {
+        child_forget(child);
+        return -EAGAIN;
+    }
+    /* Ended already, and left unreaped for us? */
+    if (children->board->strangers)
+        poke(children);
     return 0;
+}
+
+int child_watch_task(struct loop *loop, struct children *children, struct child *child, const struct task *task,
+                     void (*ended)(struct child *child, const struct child_end *end))
+{
+    int r = take(loop, children, child, task->pid, task->pidfd, ended);
+
+    if (r < 0)
+        return r;
+    child->entry = find_entry(children->board, task->pid);
+    /* It may have ended before we looked, and the news may have come before. */
+    if (child->entry != NULL && child->entry->ended == child->pid)
+        (void)!write(children->ends.fd, &(uint64_t){1}, sizeof(uint64_t));
+    return 0;
+}
+
+void child_resume(struct loop *loop, struct children *children, struct child *child)
+{
+    struct end_entry *entry;
+    int pidfd = child->pidfd.fd;
+
+    if (child->children == NULL)
+        return;
+    entry = find_entry(children->board, child->pid);
+    if (take(loop, children, child, child->pid, pidfd, child->ended) < 0)
+        return;
+    child->entry = entry != NULL ? entry : board_expect(children->board, child->pid);
+    (void)!write(children->ends.fd, &(uint64_t){1}, sizeof(uint64_t));
+    poke(children);
 }
 
 int child_signal(const struct child *child, int signal)
@@ -120,9 +265,12 @@ int child_signal(const struct child *child, int signal)
 
 void child_forget(struct child *child)
 {
-    if (child->children == NULL)
+    struct children *children = child->children;
+
+    if (children == NULL)
         return;
-    for (struct child **at = &child->children->first; *at != NULL; at = &(*at)->next) {
+    child->children = NULL;
+    for (struct child **at = &children->first; *at != NULL; at = &(*at)->next) {
         if (*at == child) {
             *at = child->next;
             break;
@@ -130,41 +278,7 @@ void child_forget(struct child *child)
     }
     source_remove(&child->pidfd);
     timer_deinit(&child->patience);
-    child->children = NULL;
-}
-
-static bool is_watched(const struct children *children, pid_t pid)
-{
-    for (const struct child *child = children->first; child != NULL; child = child->next)
-        if (child->pid == pid)
-            return true;
-    return false;
-}
-
-/* Those whose parent has ended meanwhile are ours now. */
-static void settle_awaited(struct children *children)
-{
-    struct child *next;
-
-    for (struct child *child = children->first; child != NULL; child = next) {
-        next = child->next;
-        /* The owner may watch or forget others: begin anew. */
-        if (child->patience.source.loop != NULL && settle(child, false))
-            next = children->first;
-    }
-}
-
-void children_reap(struct children *children)
-{
-    settle_awaited(children);
-    while (children->hold == 0) {
-        siginfo_t ended = {0};
-
-        if (wait_by(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT, NULL) < 0 || ended.si_pid == 0)
-            return;
-        /* The first in line is one with an owner: its pidfd is readable, and its owner's turn reaps the rest. */
-        if (is_watched(children, ended.si_pid))
-            return;
-        wait_by(P_PID, (id_t)ended.si_pid, &ended, WEXITED | WNOHANG, NULL);
-    }
+    if (child->entry != NULL)
+        child->entry->pid = 0;
+    child->entry = NULL;
 }

@@ -15,7 +15,7 @@
 
 static void write_log(const char *text, size_t size)
 {
-    int fd = open("log", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = open(AT_FDCWD, "log", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     assert(fd >= 0 && write(fd, text, size) == (ssize_t)size);
     close(fd);
@@ -26,7 +26,7 @@ static struct failure from_log(const char *log)
     struct failure failure;
 
     write_log(log, strlen(log));
-    failure_runtime(&failure, "start container", "runc", "log", "", 0, 1 << 8);
+    failure_runtime(&failure, "start container", "runc", AT_FDCWD, "log", "", 0, 1 << 8);
     assert(strcmp(failure.phase, "start container") == 0 && strcmp(failure.object, "runc") == 0);
     return failure;
 }
@@ -101,16 +101,16 @@ static void without_a_log_what_it_printed_counts(void)
     static const char words[] = "fatal:\tthings\n went \x1b[1mwrong\n";
 
     unlink("log");
-    failure_runtime(&failure, "exec", "crun", "log", words, strlen(words), 1 << 8);
+    failure_runtime(&failure, "exec", "crun", AT_FDCWD, "log", words, strlen(words), 1 << 8);
     assert(strcmp(failure.text, "fatal: things  went  [1mwrong") == 0 && failure.status == 125);
-    failure_runtime(&failure, "exec", "crun", "log", "", 0, 9);
+    failure_runtime(&failure, "exec", "crun", AT_FDCWD, "log", "", 0, 9);
     assert(strstr(failure.text, "signal 9") != NULL && failure.status == 125);
-    failure_runtime(&failure, "exec", "crun", "log", "", 0, 3 << 8);
+    failure_runtime(&failure, "exec", "crun", AT_FDCWD, "log", "", 0, 3 << 8);
     assert(strstr(failure.text, "status 3") != NULL && failure.status == 125);
-    failure_runtime(&failure, "exec", "runc", "log", json, strlen(json), 1 << 8);
+    failure_runtime(&failure, "exec", "runc", AT_FDCWD, "log", json, strlen(json), 1 << 8);
     assert(strcmp(failure.text, "open log: no space left on device") == 0);
     write_log("", 0);
-    failure_runtime(&failure, "exec", "crun", "log", "", 0, 3 << 8);
+    failure_runtime(&failure, "exec", "crun", AT_FDCWD, "log", "", 0, 3 << 8);
     assert(strstr(failure.text, "status 3") != NULL);
 }
 
@@ -119,7 +119,7 @@ static void a_runtime_that_cannot_be_executed_is_not_a_missing_command(void)
     struct failure failure;
 
     unlink("log");
-    failure_runtime(&failure, "start container", "/usr/bin/gone", "log", "", 0, 127 << 8);
+    failure_runtime(&failure, "start container", "/usr/bin/gone", AT_FDCWD, "log", "", 0, 127 << 8);
     assert(failure.status == 125 && strstr(failure.text, "status 127") != NULL);
 }
 
@@ -133,7 +133,7 @@ static void a_long_log_is_read_at_its_end_and_a_long_text_is_cut(void)
         size += (size_t)sprintf(log + size, "{\"level\":\"error\",\"msg\":\"old %zu\"}\n", size);
     size += (size_t)sprintf(log + size, "{\"level\":\"error\",\"msg\":\"the last\"}\n");
     write_log(log, size);
-    failure_runtime(&failure, "p", "o", "log", "", 0, 1 << 8);
+    failure_runtime(&failure, "p", "o", AT_FDCWD, "log", "", 0, 1 << 8);
     assert(strcmp(failure.text, "the last") == 0);
     size = (size_t)sprintf(log, "{\"level\":\"error\",\"msg\":\"");
     memset(log + size, 'x', 8000);
@@ -151,12 +151,12 @@ static void a_log_that_is_no_file_stops_nobody(void)
     struct failure failure;
 
     unlink("log");
-    assert(mkfifo("log", 0600) == 0);
-    failure_runtime(&failure, "p", "o", "log", "said", 4, 1 << 8);
+    assert(mkfifo(AT_FDCWD, "log", 0600) == 0);
+    failure_runtime(&failure, "p", "o", AT_FDCWD, "log", "said", 4, 1 << 8);
     assert(strcmp(failure.text, "said") == 0);
     unlink("log");
     assert(symlink("/etc/passwd", "log") == 0);
-    failure_runtime(&failure, "p", "o", "log", "said", 4, 1 << 8);
+    failure_runtime(&failure, "p", "o", AT_FDCWD, "log", "said", 4, 1 << 8);
     assert(strcmp(failure.text, "said") == 0);
     unlink("log");
 }
@@ -183,7 +183,7 @@ static void any_bytes_give_some_text(void)
                 log[size++] = (char)rand_r(&seed);
         }
         write_log(log, size);
-        failure_runtime(&failure, "p", "o", "log", log, size, 1 << 8);
+        failure_runtime(&failure, "p", "o", AT_FDCWD, "log", log, size, 1 << 8);
         assert(memchr(failure.text, 0, sizeof(failure.text)) != NULL);
         for (const char *at = failure.text; *at != 0; at++)
             assert((unsigned char)*at >= 32 && *at != 127);
