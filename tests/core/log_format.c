@@ -139,7 +139,7 @@ static void records_of_other_writers_are_read(void)
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         size_t size = strlen(table[i].line);
         char *copy = malloc(size + 1); /* with nothing behind it, for the sanitizer */
-        struct cri_record record = {0};
+        struct log_record record = {0};
         bool good;
 
         assert(copy != NULL);
