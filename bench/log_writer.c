@@ -55,6 +55,8 @@ int main(int argc, char **argv)
     struct timespec begin, end, now;
     struct rusage before, after;
     struct stat status;
+    struct log_options options = {.n_sinks = 1};
+    const char *what;
     struct log log;
     int pipes[2];
     pid_t child;
@@ -65,7 +67,8 @@ int main(int argc, char **argv)
         return 2;
     }
     /* Only a regular file is emptied, and nothing is ever removed: PATH may well be a device. */
-    if (log_open(&log, LOG_K8S_FILE, argv[3]) < 0 || fstat(log.fd, &status) < 0 ||
+    options.sinks[0] = (struct log_sink_options){.driver = LOG_K8S_FILE, .path = argv[3]};
+    if (log_open(&log, &options, &what) < 0 || fstat(log.fd, &status) < 0 ||
         (S_ISREG(status.st_mode) && ftruncate(log.fd, 0) < 0) || pipe2(pipes, O_CLOEXEC) < 0) {
         fprintf(stderr, "log_writer: cannot open %s\n", argv[3]);
         return 1;
@@ -97,5 +100,5 @@ int main(int argc, char **argv)
                (double)(after.ru_stime.tv_usec - before.ru_stime.tv_usec) * 1e-6,
            (long long)lseek(log.fd, 0, SEEK_END));
     log_deinit(&log);
-    return log.dropped == 0 ? 0 : 1;
+    return log_dropped(&log) == 0 ? 0 : 1;
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log/options.h"
+
 #define PRESERVED_MAX 1024
 
 /* A NULL-terminated vector of the texts of an array, in the message's zone; NULL when it isn't one. */
@@ -51,20 +53,13 @@ static int parse_restart(struct config *config)
     return -EINVAL;
 }
 
-static int parse_log(struct config *config)
+static int parse_log(struct config *config, const char **what)
 {
-    const msgpack_object *log = msg_get(&config->msg.root, "log");
-    const char *driver = msg_text(&config->msg, log, "driver", "none");
+    int r = log_options_parse(&config->log, &config->msg, msg_get(&config->msg.root, "log"), what);
 
-    config->log_path = msg_text(&config->msg, log, "path", "");
-    config->log_max_size = msg_int(log, "max_size", 0);
-    if (strcmp(driver, "none") == 0)
-        config->log_driver = LOG_NONE;
-    else if (strcmp(driver, "k8s-file") == 0 && config->log_path[0] == '/')
-        config->log_driver = LOG_K8S_FILE;
-    else
-        return -EINVAL;
-    return 0;
+    config->log.id = config->id;
+    config->log.name = config->name;
+    return r;
 }
 
 static bool is_id(const char *id)
@@ -75,6 +70,7 @@ static bool is_id(const char *id)
 static int parse(struct config *config, const char **what)
 {
     const msgpack_object *root = &config->msg.root;
+    int r;
 
     config->id = msg_text(&config->msg, root, "id", "");
     config->name = msg_text(&config->msg, root, "name", "");
@@ -110,9 +106,9 @@ static int parse(struct config *config, const char **what)
         return -EINVAL;
     config->attach = msg_get(root, "attach");
     config->remove = msg_array(root, "remove");
-    *what = "log";
-    if (parse_log(config) < 0)
-        return -EINVAL;
+    r = parse_log(config, what);
+    if (r < 0)
+        return r;
     *what = "restart";
     return parse_restart(config);
 }

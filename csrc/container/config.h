@@ -39,9 +39,7 @@ struct config {
     uid_t uid; /* who owns the stdio pipes */
     gid_t gid;
     unsigned rows, cols;
-    enum log_driver log_driver;
-    const char *log_path;
-    int64_t log_max_size; /* bytes; 0 = no limit */
+    struct log_options log;
     enum restart_policy restart;
     int64_t restart_max; /* 0: no bound */
     int stop_signal;

@@ -369,6 +369,7 @@ static int prepare(struct container *container, struct failure *failure)
     struct monitor *monitor = container->monitor;
     const struct config *config = monitor->config;
     struct loop *loop = &monitor->hub.loop;
+    const char *log_target;
     char *path = NULL;
     int r;
 
@@ -382,12 +383,10 @@ static int prepare(struct container *container, struct failure *failure)
     free(path);
     if (r < 0)
         return r;
-    r = log_open(&monitor->log, config->log_driver, config->log_path);
+    r = log_open(&monitor->log, &config->log, &log_target);
     if (r < 0)
-        return failure_errno(failure, "open log", config->log_path, r);
-    log_limit(&monitor->log, config->log_path, config->log_max_size);
-    if (config->log_driver != LOG_NONE)
-        container->main.log = &monitor->log;
+        return failure_errno(failure, "open log", log_target, r);
+    container->main.log = &monitor->log;
     if (timer_init(loop, &container->stop_bound, stop_bound_due) < 0 ||
         timer_init(loop, &container->time_limit, time_limit_due) < 0 ||
         timer_init(loop, &container->early, container_early_due) < 0)

@@ -92,8 +92,8 @@ void outcome_put(const struct outcome *outcome, const struct monitor *monitor, c
     msg_put_int(out, "restarts", monitor->container.restarts);
     msg_put_int(out, "stdout_bytes", (int64_t)outcome->stdout_bytes);
     msg_put_int(out, "stderr_bytes", (int64_t)outcome->stderr_bytes);
-    msg_put_int(out, "log_bytes", (int64_t)monitor->log.written);
-    msg_put_int(out, "log_dropped", (int64_t)monitor->log.dropped);
+    msg_put_int(out, "log_bytes", (int64_t)log_written(&monitor->log));
+    msg_put_int(out, "log_dropped", (int64_t)log_dropped(&monitor->log));
 }
 
 void ending_record(struct container *container)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "util/fd.h"
+#include "util/msg.h"
 
 /* 64 KiB of lines of 16 bytes become 244 KiB: one write. More would fall out of the second-level cache. */
 #define SCRATCH_SIZE ((size_t)288 * 1024)
@@ -19,15 +20,12 @@ enum {
 
 static const char STREAMS[2][7] = {[LOG_STDOUT] = "stdout", [LOG_STDERR] = "stderr"};
 
-int log_open(struct log *log, enum log_driver driver, const char *path)
+static int open_file(struct log *log, const char *path)
 {
     CLEANUP_FD int fd = -1;
     struct stat status;
     char last = '\n';
 
-    *log = (struct log){.driver = driver, .fd = -1};
-    if (driver == LOG_NONE)
-        return 0;
     /* O_NONBLOCK: only so that opening a fifo can't wait; it does nothing to the files that pass below. */
     fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
     if (fd < 0)
@@ -41,6 +39,36 @@ int log_open(struct log *log, enum log_driver driver, const char *path)
         log->torn = status.st_size > 0 && pread(fd, &last, 1, status.st_size - 1) == 1 && last != '\n';
     }
     log->fd = fd_take(&fd);
+    return 0;
+}
+
+static void log_limit(struct log *log, const char *path, int64_t bytes)
+{
+    struct stat status;
+
+    /* A device is never replaced by a file. */
+    log->path = path;
+    log->limit = bytes > 0 && log->fd >= 0 && fstat(log->fd, &status) == 0 && S_ISREG(status.st_mode) ? bytes : 0;
+}
+
+int log_open(struct log *log, const struct log_options *options, const char **what)
+{
+    *log = (struct log){.fd = -1};
+    for (size_t i = 0; i < options->n_sinks; i++) {
+        const struct log_sink_options *sink = &options->sinks[i];
+        int r;
+
+        if (sink->driver == LOG_NONE || sink->driver == LOG_PASSTHROUGH)
+            continue;
+        *what = sink->path;
+        if (sink->driver != LOG_K8S_FILE || log->fd >= 0)
+            return -EOPNOTSUPP;
+        log->driver = sink->driver;
+        r = open_file(log, sink->path);
+        if (r < 0)
+            return r;
+        log_limit(log, sink->path, sink->max_size);
+    }
     return 0;
 }
 
@@ -81,15 +109,6 @@ static size_t append(struct log *log, const char *bytes, size_t size, size_t flo
         log->torn = left;
     log->size += (int64_t)whole;
     return whole;
-}
-
-void log_limit(struct log *log, const char *path, int64_t bytes)
-{
-    struct stat status;
-
-    /* A device is never replaced by a file. */
-    log->path = path;
-    log->limit = bytes > 0 && log->fd >= 0 && fstat(log->fd, &status) == 0 && S_ISREG(status.st_mode) ? bytes : 0;
 }
 
 /* Begin an empty file in the full one's place. When that fails, the full one goes on growing: rather that than a loss.
@@ -296,4 +315,57 @@ void log_deinit(struct log *log)
 {
     log_idle(log);
     fd_close(&log->fd);
+}
+
+void log_gap(struct log *log, enum log_stream stream, uint64_t bytes, const char *cause)
+{
+    (void)cause;
+    log->last_error = EIO;
+    drop(log, stream, bytes);
+}
+
+void log_finish(struct log *log)
+{
+    (void)log;
+}
+
+int log_reopen(struct log *log)
+{
+    (void)log;
+    return -EOPNOTSUPP;
+}
+
+void log_resume(struct log *log)
+{
+    log->scratch = NULL;
+}
+
+uint64_t log_written(const struct log *log)
+{
+    return log->written;
+}
+
+uint64_t log_dropped(const struct log *log)
+{
+    return log->dropped;
+}
+
+void log_put_counters(const struct log *log, struct msg_out *out)
+{
+    (void)log;
+    msg_put_key(out, "log");
+    msgpack_pack_map(&out->packer, 0);
+}
+
+void log_save(const struct log *log, struct msg_out *out)
+{
+    (void)log;
+    msg_put_key(out, "log");
+    msgpack_pack_map(&out->packer, 0);
+}
+
+int log_load(struct log *log, const msgpack_object *map, const struct log_options *options)
+{
+    (void)log, (void)map, (void)options;
+    return -EBADMSG;
 }

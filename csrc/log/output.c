@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* 0 or -errno. A descriptor that somebody made non-blocking (a shared terminal) is waited for. */
@@ -108,7 +110,7 @@ static int put_content(struct log_output *output, struct log_line *line, put_fun
     return 0;
 }
 
-int output_record(struct log_output *output, const struct cri_record *record, const char *time)
+int output_record(struct log_output *output, const struct log_record *record)
 {
     struct log_line *line = &output->lines[record->stream];
     put_function put = record->partial ? line_hold : put_through;
@@ -120,7 +122,7 @@ int output_record(struct log_output *output, const struct cri_record *record, co
     if (!line->open && prefix != NULL && r >= 0)
         r = put(line, prefix, strlen(prefix));
     if (!line->open && output->options->timestamps && r >= 0) {
-        r = put(line, time, record->time_length);
+        r = put(line, record->time, record->time_length);
         if (r >= 0)
             r = put(line, " ", 1);
     }
@@ -159,6 +161,29 @@ static bool same_file(int first, int second)
            (fstat(first, &a) == 0 && fstat(second, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino);
 }
 
+static void block_sigpipe(struct log_output *output)
+{
+    sigset_t pipe_only, pending;
+
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigpending(&pending);
+    output->sigpipe_pending = sigismember(&pending, SIGPIPE) == 1;
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &output->signals);
+}
+
+static void restore_sigpipe(const struct log_output *output)
+{
+    static const struct timespec at_once = {0};
+    sigset_t pipe_only;
+
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    if (!output->sigpipe_pending)
+        sigtimedwait(&pipe_only, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &output->signals, NULL);
+}
+
 void output_init(struct log_output *output, const struct remora_log_options *options)
 {
     bool shared = options->out >= 0 && options->err >= 0 && same_file(options->out, options->err);
@@ -169,10 +194,12 @@ void output_init(struct log_output *output, const struct remora_log_options *opt
         output->sinks[i].fd = i == 0 ? options->out : options->err;
         output->sinks[i].size = 0;
     }
+    block_sigpipe(output);
 }
 
 void output_deinit(struct log_output *output)
 {
+    restore_sigpipe(output);
     for (size_t i = 0; i < 2; i++) {
         free(output->lines[i].pending);
         output->lines[i].pending = NULL;

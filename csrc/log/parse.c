@@ -33,8 +33,7 @@ static int64_t days_from_date(int year, int month, int day)
     return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
 }
 
-/* RFC 3339, "2026-11-21T21:30:02[.digits](Z|+hh:mm|-hh:mm)". Returns its length, 0 when it is none. */
-static size_t parse_time(const char *text, size_t size, int64_t *time_ns)
+size_t parse_time(const char *text, size_t size, int64_t *time_ns)
 {
     int year, month, day, hour, minute, second;
     int64_t seconds;
@@ -80,7 +79,7 @@ static size_t parse_time(const char *text, size_t size, int64_t *time_ns)
     return at;
 }
 
-bool cri_parse(const char *line, size_t size, struct cri_record *record)
+bool cri_parse(const char *line, size_t size, struct log_record *record)
 {
     size_t at = parse_time(line, size, &record->time_ns);
     const char *tags, *blank;
@@ -94,7 +93,9 @@ bool cri_parse(const char *line, size_t size, struct cri_record *record)
         record->stream = LOG_STDERR;
     else
         return false;
+    record->time = line;
     record->time_length = at;
+    record->escaped = false;
     tags = line + at + 8;
     blank = memchr(tags, ' ', (size_t)(line + size - tags));
     if (blank == NULL)
@@ -105,4 +106,9 @@ bool cri_parse(const char *line, size_t size, struct cri_record *record)
     record->content = blank < line + size ? blank + 1 : blank;
     record->size = (size_t)(line + size - record->content);
     return true;
+}
+
+bool record_parse(const char *line, size_t size, struct log_record *record)
+{
+    return size > 0 && line[0] == '{' ? json_parse(line, size, record) : cri_parse(line, size, record);
 }

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "log/reader.h"
+#include "log/seek.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "util/fd.h"
 
 enum {
-    BLOCK = 262144,
-    HEAD = 256, /* bytes of a record that hold its time, stream and first tag */
-    BISECT_MIN = 1 << 20, /* a smaller range is read through */
-    LOOK_BACK = 4 << 20, /* bytes before the last wanted line in which partial records of it are looked for */
+    PROBE = 16384, /* bytes read where a record is looked for; more where its line is longer */
+    LINE_MAX_BYTES = 262144, /* a record of json-file is not longer: Docker cuts at 16 KiB, six bytes each at most */
+    RANGE = 65536, /* a smaller range is read through */
+    SLACK = 4 << 20,
 };
 
 #define CLOCK_STEP_NS (60 * 1000000000LL)
@@ -22,146 +21,147 @@ bool log_selected(const struct remora_log_options *options, int64_t time_ns)
     return time_ns > options->since_ns && time_ns <= options->until_ns;
 }
 
-/* The first record that begins after `from`: its time and offset. 1, 0: none in the bytes that were looked at, -errno.
+struct place {
+    off_t offset; /* in the set */
+    int64_t time_ns;
+};
+
+/*
+ * The first record in one file that begins at `at` or later and before `end` (offsets in the file). 1, 0: none, -errno.
  */
-static int next_record(int fd, char *buffer, off_t from, off_t end, off_t *offset, int64_t *time_ns)
+static int next_in_file(const struct log_file *file, char *buffer, off_t at, off_t end, struct place *place)
 {
-    size_t size = end - from < BLOCK ? (size_t)(end - from) : BLOCK;
-    ssize_t got = fd_read_at(fd, buffer, size, from);
-    const char *limit = buffer + got;
+    bool within = at > 0; /* in a line whose beginning is of no interest */
+    size_t size = PROBE;
 
-    if (got < 0)
-        return (int)got;
-    for (const char *at = memchr(buffer, '\n', (size_t)got); at != NULL;) {
-        const char *newline = memchr(at + 1, '\n', (size_t)(limit - at - 1));
-        size_t length;
-        struct cri_record record;
+    if (within)
+        at--; /* a newline there makes a line begin at the place asked for */
+    while (at < end) {
+        ssize_t got = fd_read_at(file->fd, buffer, size, at);
+        bool last = got < (ssize_t)size; /* the end of the file is in it */
+        const char *line = buffer;
+        const char *limit = buffer + got;
+        const char *newline;
+        struct log_record record;
 
-        at++;
-        length = (size_t)((newline != NULL ? newline : limit) - at);
-        if (cri_parse(at, length < HEAD ? length : HEAD, &record)) {
-            *offset = from + (at - buffer);
-            *time_ns = record.time_ns;
-            return 1;
+        if (got <= 0)
+            return (int)got;
+        if (within) {
+            newline = memchr(buffer, '\n', (size_t)got);
+            if (newline == NULL) {
+                at += got;
+                size = LINE_MAX_BYTES;
+                if (last)
+                    break;
+                continue;
+            }
+            line = newline + 1;
+            within = false;
         }
-        at = newline;
+        for (; line < limit && at + (line - buffer) < end; line = newline + 1) {
+            newline = memchr(line, '\n', (size_t)(limit - line));
+            if (record_parse(line, (size_t)((newline != NULL ? newline : limit) - line), &record)) {
+                *place = (struct place){file->start + at + (line - buffer), record.time_ns};
+                return 1;
+            }
+            if (newline == NULL)
+                break;
+        }
+        if (last)
+            break;
+        /* A line that is cut off is read again, unless the buffer can't hold more of it. */
+        within = line == buffer && size == LINE_MAX_BYTES;
+        at += within ? got : line - buffer;
+        size = line == buffer ? LINE_MAX_BYTES : PROBE;
     }
     return 0;
 }
 
-off_t seek_since(int fd, off_t size, int64_t since_ns)
+/* The same in all files. */
+static int next_record(const struct log_set *set, char *buffer, off_t from, off_t end, struct place *place)
 {
-    off_t low = 0, high = size;
-    char *buffer;
+    for (size_t i = 0; i < set->n && set->files[i].start < end; i++) {
+        const struct log_file *file = &set->files[i];
+        off_t file_end = end - file->start < file->size ? end - file->start : file->size;
+        off_t at = from > file->start ? from - file->start : 0;
+        int r = at < file_end ? next_in_file(file, buffer, at, file_end, place) : 0;
 
-    if (since_ns < INT64_MIN + CLOCK_STEP_NS)
-        return 0;
-    buffer = malloc(BLOCK);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Records before *low are not later than the time; those from *high on are. 0 or -errno. */
+static int bisect(const struct log_set *set, char *buffer, int64_t time_ns, off_t *low, off_t *high)
+{
+    off_t bound = set->size; /* no record between this and *high */
+
+    *low = 0;
+    *high = set->size;
+    while (bound - *low > RANGE) {
+        off_t middle = *low + (bound - *low) / 2;
+        struct place place = {0};
+        int r = next_record(set, buffer, middle, bound, &place);
+
+        if (r < 0)
+            return r;
+        if (r == 0 || place.time_ns > time_ns)
+            bound = middle;
+        else
+            *low = place.offset;
+        if (r == 1 && place.time_ns > time_ns)
+            *high = place.offset;
+    }
+    return 0;
+}
+
+static int seek_since(const struct log_set *set, char *buffer, int64_t since_ns, off_t *begin)
+{
+    struct place place;
+    off_t exact, high;
+    int r = bisect(set, buffer, since_ns, &exact, &high);
+
+    if (r == 0)
+        r = bisect(set, buffer, since_ns - CLOCK_STEP_NS, begin, &high);
+    if (r < 0 || *begin >= exact - SLACK)
+        return r;
+    r = next_record(set, buffer, exact - SLACK, exact, &place);
+    *begin = r == 1 ? place.offset : exact;
+    return r < 0 ? r : 0;
+}
+
+static int seek_until(const struct log_set *set, char *buffer, int64_t until_ns, off_t *end)
+{
+    struct place place;
+    off_t low, exact;
+    int r = bisect(set, buffer, until_ns, &low, &exact);
+
+    if (r == 0)
+        r = bisect(set, buffer, until_ns + CLOCK_STEP_NS, &low, end);
+    if (r < 0 || *end <= exact + SLACK)
+        return r;
+    r = next_record(set, buffer, exact + SLACK, *end, &place);
+    if (r == 1)
+        *end = place.offset;
+    return r < 0 ? r : 0;
+}
+
+int seek_times(const struct log_set *set, const struct remora_log_options *options, off_t *begin, off_t *end)
+{
+    char *buffer = malloc(LINE_MAX_BYTES);
+    int r = 0;
+
+    *begin = 0;
+    *end = set->size;
     if (buffer == NULL)
         return -ENOMEM;
-    while (high - low > BISECT_MIN) {
-        off_t middle = low + (high - low) / 2;
-        off_t offset = low;
-        int64_t time_ns = 0;
-        int r = next_record(fd, buffer, middle, high, &offset, &time_ns);
-
-        if (r < 0) {
-            low = r;
-            break;
-        }
-        /* Without a record there is nothing to decide on: what is left is read through from `low` on. */
-        if (r == 0)
-            break;
-        if (time_ns > since_ns - CLOCK_STEP_NS)
-            high = middle;
-        else
-            low = offset;
-    }
+    if (options->since_ns > INT64_MIN + CLOCK_STEP_NS)
+        r = seek_since(set, buffer, options->since_ns, begin);
+    if (r == 0 && options->until_ns < INT64_MAX - CLOCK_STEP_NS)
+        r = seek_until(set, buffer, options->until_ns, end);
     free(buffer);
-    return low;
-}
-
-/* Counting lines from the end. */
-struct tail {
-    const struct remora_log_options *options;
-    int64_t lines;
-    off_t *starts;
-    bool later[2]; /* a wanted record of the stream is already found, after this place */
-    bool closed[2]; /* the stream's wanted lines are complete */
-    off_t full_at; /* where the last wanted line was met; -1 = not yet */
-};
-
-static void tail_take(struct tail *tail, const struct cri_record *record, off_t offset)
-{
-    int stream = record->stream;
-
-    if (tail->closed[stream] || !log_selected(tail->options, record->time_ns))
-        return;
-    if (!record->partial || !tail->later[stream]) {
-        /* The last piece of a line, or of an unfinished one. */
-        if (tail->lines == tail->options->tail) {
-            tail->closed[stream] = true;
-            return;
-        }
-        if (++tail->lines == tail->options->tail)
-            tail->full_at = offset;
-    }
-    tail->later[stream] = true;
-    tail->starts[stream] = offset;
-}
-
-static bool tail_done(const struct tail *tail, off_t offset)
-{
-    if (tail->lines < tail->options->tail)
-        return false;
-    if (tail->full_at - offset > LOOK_BACK)
-        return true;
-    for (int i = 0; i < 2; i++) {
-        if (!tail->closed[i] && tail->later[i])
-            return false;
-    }
-    return true;
-}
-
-int seek_tail(int fd, off_t low, off_t size, const struct remora_log_options *options, off_t starts[2])
-{
-    struct tail tail = {.options = options, .starts = starts, .full_at = -1};
-    /* A byte before the block tells whether a record begins with it; the bytes after it are the heads of its last
-     * records. */
-    char *buffer = malloc(1 + BLOCK + HEAD);
-    int result = buffer == NULL ? -ENOMEM : 0;
-
-    starts[0] = starts[1] = size;
-    for (off_t end = size; end > low && result == 0 && !tail_done(&tail, end);) {
-        off_t begin = end - low > BLOCK ? end - BLOCK : low;
-        size_t before = begin > 0 ? 1 : 0;
-        off_t limit = size - end > HEAD ? end + HEAD : size;
-        ssize_t got = fd_read_at(fd, buffer, (size_t)(limit - begin) + before, begin - (off_t)before);
-        char *block = buffer + before;
-        char *after = block + (end - begin); /* records begin before this */
-
-        if (got < 0 || got < limit - begin + (off_t)before) {
-            result = got < 0 ? (int)got : 0; /* truncated meanwhile: what was found has to do */
-            break;
-        }
-        while (after > block && !tail_done(&tail, begin + (after - block))) {
-            char *newline = memrchr(buffer, '\n', (size_t)(after - 1 - buffer));
-            char *line = newline != NULL ? newline + 1 : block;
-            size_t length = (size_t)(buffer + got - line);
-            char *stop;
-            struct cri_record record;
-
-            if (newline == NULL && begin > 0)
-                break; /* the record begins in an earlier block */
-            if (length > HEAD)
-                length = HEAD;
-            stop = memchr(line, '\n', length);
-            if (cri_parse(line, stop != NULL ? (size_t)(stop - line) : length, &record))
-                tail_take(&tail, &record, begin + (line - block));
-            after = line;
-        }
-        end = begin;
-    }
-    free(buffer);
-    return result;
+    if (*end < *begin)
+        *end = *begin;
+    return r;
 }

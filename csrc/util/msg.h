@@ -19,12 +19,14 @@
 
 struct msg {
     msgpack_zone zone; /* owns all that is below `root` */
-    msgpack_object root; /* a map */
+    msgpack_object root; /* a map, but for msg_parse_any */
     bool live;
 };
 
 /* Parse one map that fills the buffer (which must outlive the msg). 0, -EBADMSG or -ENOMEM. */
 int msg_parse(struct msg *msg, const void *bytes, size_t size);
+/* The same for one element of any type. */
+int msg_parse_any(struct msg *msg, const void *bytes, size_t size);
 void msg_deinit(struct msg *msg);
 #define CLEANUP_MSG CLEANUP(msg_deinit)
 

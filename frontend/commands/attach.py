@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remora import monitor
 from remora.frontend.commands import selection
-from remora.frontend.container import control, terminal
+from remora.frontend.container import control, logs, terminal
 from remora.frontend.container import state as states
 from remora.frontend.errors import RemoraError
 from remora.frontend.options import keys
@@ -46,6 +46,8 @@ def attach(
     """Attach to a container that runs. detach_keys: None = the container's own. Raises RemoraError when it does not."""
     sequence = keys.parse(record.spec["detach_keys"] if detach_keys is None else detach_keys)
     spec = record.spec
+    if logs.is_passthrough(spec):
+        raise logs.nothing_kept(record, "attaching")
     connection = control.connect(settings, record)
     if connection is None:
         state = states.derive(settings, record)

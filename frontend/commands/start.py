@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remora import monitor
 from remora.frontend.commands import attach, selection
-from remora.frontend.container import control, lifecycle, terminal
+from remora.frontend.container import control, lifecycle, logs, terminal
 from remora.frontend.container import state as states
 from remora.frontend.errors import RemoraError
 from remora.frontend.options import keys
@@ -86,8 +86,8 @@ def _foreground(arguments: Namespace, settings: Settings, record: ContainerRecor
             sig_proxy=arguments.sig_proxy,
         )
     _prepare(settings, record, state)
-    streams = ["stdout", "stderr"]
-    if arguments.interactive and (spec["stdin_open"] or spec["tty"]):
+    streams = [] if logs.is_passthrough(spec) else ["stdout", "stderr"]
+    if streams and arguments.interactive and (spec["stdin_open"] or spec["tty"]):
         streams.insert(0, "stdin")
     rows, columns = terminal.window() if spec["tty"] else (0, 0)
     sequence = keys.parse(spec["detach_keys"] if arguments.detach_keys is None else arguments.detach_keys)

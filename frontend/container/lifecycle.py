@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from remora import monitor
-from remora.frontend.container import terminal
+from remora.frontend.container import logs, terminal
 from remora.frontend.container.configuration import configuration, monitor_environment
 from remora.frontend.container.creation import remedy
 from remora.frontend.errors import RemoraError, os_error_text
@@ -69,12 +69,16 @@ def start(
     """Start a container that does not run.
 
     lock: descriptor of its lock if the caller has it (it is closed here in every case). attach: see `attachment`;
-    None for a detached start. rows, columns: window size of a tty. preserved: descriptors for the container.
+    None for a detached start. rows, columns: window size of a tty. preserved: descriptors for the container (beside
+    our own 0, 1 and 2 with the log driver passthrough).
     Raises RemoraError when it is running, gone, or can't be started (a `--rm` container that a monitor was told about
     is removed by then).
     """
     spec = record.spec
+    passthrough = logs.is_passthrough(spec)
     if lock < 0:
+        if passthrough:
+            logs.check_stdio()
         lock = _lock(record)
     rootfs = -1
     try:
@@ -96,7 +100,7 @@ def start(
                 configuration(settings, record, built.user.uid, built.user.gid, attach, rows, columns, len(preserved)),
                 lock_fd=lock,
                 rootfs_fd=rootfs,
-                preserved=preserved,
+                preserved=[0, 1, 2, *preserved] if passthrough else preserved,
                 environment=monitor_environment(settings.environ),
             )
         finally:

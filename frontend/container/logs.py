@@ -5,6 +5,8 @@ A log goes to one or several drivers. Two of them write files, which have a defa
 
 from __future__ import annotations
 
+import os
+
 from remora.frontend.errors import RemoraError
 
 TYPE_CHECKING = False
@@ -80,6 +82,26 @@ def has(spec: Spec, driver: str) -> bool:
 def is_passthrough(spec: Spec) -> bool:
     """Whether the container has the descriptors of the command that started it as its own."""
     return has(spec, PASSTHROUGH)
+
+
+def check_stdio() -> None:
+    """Raise RemoraError unless this command's descriptors 0, 1 and 2 can be given to a container for its own.
+
+    A terminal can't: who has it may put words into it that the shell takes for typed ones (TIOCSTI).
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise RemoraError(
+                f"--log-driver passthrough hands on descriptor {fd}, which is not open",
+                "redirect it, to /dev/null for example",
+            ) from None
+        if os.isatty(fd):
+            raise RemoraError(
+                f"the '--log-driver passthrough' option cannot be used on a TTY: descriptor {fd} is one",
+                "redirect it, or use another log driver",
+            )
 
 
 def nothing_kept(record: ContainerRecord, doing: str) -> RemoraError:

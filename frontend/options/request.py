@@ -51,6 +51,7 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
         raise RemoraError(f'--workdir "{workdir}" is not absolute', hint="let it start with a slash")
     detach_keys = keys.DEFAULT if arguments.detach_keys is None else arguments.detach_keys
     keys.parse(detach_keys)
+    log = _log(arguments, command)
     user = arguments.user or ""
     return {
         "version": 1,
@@ -76,7 +77,8 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
         "read_only": arguments.read_only,
         "privileged": arguments.privileged,
         "sig_proxy": command == "create" or arguments.sig_proxy,
-        "attach": _attach(arguments, detach),
+        # With passthrough the container has our streams themselves: there is nothing to relay.
+        "attach": [] if log["drivers"][0]["driver"] == logs.PASSTHROUGH else _attach(arguments, detach),
         "labels": {},
         "annotations": dict(values.pair("--annotation", text) for text in arguments.annotation),
         "mounts": _mounts(arguments),
@@ -97,7 +99,7 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
         "stop_signal": values.signal("--stop-signal", arguments.stop_signal) if arguments.stop_signal else 0,
         "stop_timeout": _seconds("--stop-timeout", arguments.stop_timeout, STOP_TIMEOUT),
         "timeout": _seconds("--timeout", arguments.timeout, 0),
-        "log": _log(arguments),
+        "log": log,
         "detach_keys": detach_keys,
         "runtime": arguments.runtime or settings.runtime,
         "preserve_fds": _preserve_fds(arguments.preserve_fds) if command == "run" else 0,
@@ -254,14 +256,18 @@ def _seconds(option: str, text: str | None, default: int) -> int:
     return default if text is None else values.duration(option, text)
 
 
-def _log(arguments: Namespace) -> Log:
+def _log(arguments: Namespace, command: str) -> Log:
     if not arguments.log_driver and not arguments.log_opt:
         return logs.usual()
     from remora.frontend.options import logs as options
 
     log = options.read(arguments.log_driver, arguments.log_opt, arguments.tty)
-    if arguments.attach and log["drivers"][0]["driver"] == logs.PASSTHROUGH:
-        raise RemoraError("options --attach and --log-driver passthrough exclude each other", "leave out one of them")
+    if log["drivers"][0]["driver"] == logs.PASSTHROUGH:
+        if arguments.attach:
+            hint = "leave out one of them"
+            raise RemoraError("options --attach and --log-driver passthrough exclude each other", hint)
+        if command == "run":
+            logs.check_stdio()
     return log
 
 

@@ -151,7 +151,8 @@ static void a_good_one_is_taken_whole(void)
     assert(config.n_runtime == 3 && strcmp(config.runtime[2], "/run/x") == 0 && config.runtime[3] == NULL);
     assert(strcmp(config.environment[1], "A=") == 0 && config.environment[2] == NULL);
     assert(config.tty && config.rows == 1 && config.cols == 0 && config.uid == SIGUSR1 && config.gid == 0);
-    assert(config.log_driver == LOG_K8S_FILE && strcmp(config.log_path, "/log") == 0);
+    assert(config.log.n_sinks == 1 && config.log.sinks[0].driver == LOG_K8S_FILE &&
+           strcmp(config.log.sinks[0].path, "/log") == 0);
     assert(config.restart == RESTART_ON_FAILURE && config.restart_max == 3);
     assert(config.stop_signal == SIGUSR1 && config.stop_timeout == -1 && config.timeout == 0);
     assert(config.attach == NULL && config.remove != NULL && config.remove->size == 0);
@@ -191,7 +192,7 @@ static void a_key_that_may_be_missing_has_a_default(void)
         const char *what;
 
         assert(parse(good_without(optional[i]), &config, &what) == 0);
-        assert(strcmp(optional[i], "log") != 0 || config.log_driver == LOG_NONE);
+        assert(strcmp(optional[i], "log") != 0 || config.log.n_sinks == 0);
         assert(strcmp(optional[i], "restart") != 0 || config.restart == RESTART_NO);
         assert(strcmp(optional[i], "stop_signal") != 0 || config.stop_signal == SIGTERM);
         assert(strcmp(optional[i], "stop_timeout") != 0 || config.stop_timeout == 10);
@@ -228,28 +229,52 @@ static void what_cannot_be_meant_is_refused_by_name(void)
     }
 }
 
+/* A good configuration whose map `place` (`log` or `restart`) has one key. */
+static int parse_in(const char *place, const char *key, const char *driver, const char *path, const char **what)
+{
+    struct msg_out out = {0};
+    struct config config;
+    int r;
+
+    msg_out_init(&out, KEYS);
+    for (size_t k = 0; k < KEYS; k++) {
+        if (strcmp(keys[k], place) != 0) {
+            put_good(&out, keys[k]);
+            continue;
+        }
+        msg_put_key(&out, place);
+        msgpack_pack_map(&out.packer, 1);
+        if (strcmp(key, "policy") == 0) {
+            msg_put_text(&out, key, driver);
+            continue;
+        }
+        msg_put_key(&out, key);
+        if (strcmp(key, "drivers") == 0)
+            msgpack_pack_array(&out.packer, 1);
+        msgpack_pack_map(&out.packer, 2);
+        msg_put_text(&out, strcmp(key, "drivers") == 0 ? "driver" : "policy", driver);
+        msg_put_text(&out, "path", path);
+    }
+    r = parse(finish(&out), &config, what);
+    assert(r < 0 || strcmp(key, "drivers") != 0 || config.log.n_sinks == 1);
+    config_deinit(&config);
+    return r;
+}
+
 static void an_unknown_driver_or_policy_is_refused(void)
 {
-    for (int i = 0; i < 3; i++) {
-        struct msg_out out = {0};
-        struct config config;
-        const char *what;
+    static const char *const good[] = {"k8s-file", "json-file", "journald", "none", "passthrough"};
+    const char *what;
 
-        msg_out_init(&out, KEYS);
-        for (size_t k = 0; k < KEYS; k++) {
-            if (strcmp(keys[k], i < 2 ? "log" : "restart") != 0) {
-                put_good(&out, keys[k]);
-                continue;
-            }
-            msg_put_key(&out, keys[k]);
-            msgpack_pack_map(&out.packer, 2);
-            msg_put_text(&out, i < 2 ? "driver" : "policy", i == 0 ? "journald" : i == 1 ? "k8s-file" : "sometimes");
-            msg_put_text(&out, "path", "relative");
-        }
-        assert(parse(finish(&out), &config, &what) == -EINVAL);
-        assert(strcmp(what, i < 2 ? "log" : "restart") == 0);
-        config_deinit(&config);
-    }
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert(parse_in("log", "drivers", good[i], "/log", &what) == 0);
+    assert(parse_in("log", "drivers", "syslog", "/log", &what) == -EINVAL && strcmp(what, "log drivers") == 0);
+    assert(parse_in("log", "drivers", "k8s-file", "relative", &what) == -EINVAL && strcmp(what, "log drivers") == 0);
+    assert(parse_in("log", "stderr", "sometimes", "", &what) == -EINVAL && strcmp(what, "log stderr") == 0);
+    assert(parse_in("log", "stdout", "rate", "", &what) == -EINVAL && strcmp(what, "log stdout") == 0);
+    assert(parse_in("log", "stdout", "drop", "", &what) == 0);
+    assert(parse_in("restart", "policy", "sometimes", "", &what) == -EINVAL && strcmp(what, "restart") == 0);
+    assert(parse_in("restart", "policy", "always", "", &what) == 0);
 }
 
 /* Every value of another type and every truncation gives an error or a default: never a crash (sanitizer build). */

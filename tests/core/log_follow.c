@@ -11,6 +11,7 @@
 
 #include "log/log.h"
 #include "log_help.h"
+#include "log_writing.h"
 
 enum { DEADLINE_MS = 20000 };
 
@@ -106,7 +107,7 @@ static int begin(struct log *log, struct remora_log_options *options)
 
     assert(lock >= 0);
     unlink("log");
-    assert(log_open(log, LOG_K8S_FILE, "log") == 0);
+    assert(open_driver(log, LOG_K8S_FILE, "log") == 0);
     *options = print_all();
     options->run_dir = run_dir;
     return lock;
@@ -186,7 +187,7 @@ static void rotation_loses_nothing(void)
         snprintf(text, sizeof(text), "to the old file %d\n", i);
         put(&old, LOG_STDOUT, text);
         log_deinit(&old);
-        assert(log_open(&log, LOG_K8S_FILE, "log") == 0);
+        assert(open_driver(&log, LOG_K8S_FILE, "log") == 0);
         put(&log, LOG_STDOUT, "to the new file\n");
         expect(&follower, text);
         expect(&follower, "to the new file\n");
@@ -269,7 +270,7 @@ static void a_busy_log_arrives_whole(void)
                 text_free(&block);
             }
         }
-        _exit(log.dropped == 0 ? 0 : 1);
+        _exit(log_dropped(&log) == 0 ? 0 : 1);
     }
     close(lock);
     for (int i = 0; i < LINES; i++) {

@@ -7,6 +7,7 @@
 #include "log/neutral.h"
 #include "log/parse.h"
 #include "log_help.h"
+#include "log_writing.h"
 
 static void records_have_the_form_of_the_standard(const char *zone, const char *expected)
 {
@@ -17,12 +18,12 @@ static void records_have_the_form_of_the_standard(const char *zone, const char *
     assert(setenv("TZ", zone, 1) == 0);
     tzset();
     unlink("log");
-    assert(log_open(&log, LOG_K8S_FILE, "log") == 0);
+    assert(open_driver(&log, LOG_K8S_FILE, "log") == 0);
     log_write(&log, LOG_STDOUT, &times[0], "one\n\n", 5);
     log_write(&log, LOG_STDERR, &times[1], "par", 3);
     log_write(&log, LOG_STDERR, &times[2], "tial\r\n", 6);
     log_write(&log, LOG_STDERR, &times[2], "", 0);
-    raw = file_text(log.fd);
+    raw = file_text(log_fd(&log));
     assert(strcmp(raw.bytes, expected) == 0);
     text_free(&raw);
     log_deinit(&log);
@@ -34,13 +35,13 @@ static void the_driver_none_writes_nothing(void)
     struct timespec now = {1, 1};
     struct log log;
 
-    assert(log_open(&log, LOG_NONE, "log") == 0 && log.fd == -1);
+    assert(open_driver(&log, LOG_NONE, "log") == 0 && log_fd(&log) == -1);
     log_write(&log, LOG_STDOUT, &now, "x\n", 2);
-    assert(log.written == 0 && log.dropped == 0 && log_sync(&log) == 0 && access("log", F_OK) < 0);
+    assert(log_written(&log) == 0 && log_dropped(&log) == 0 && log_sync(&log) == 0 && access("log", F_OK) < 0);
     log_deinit(&log);
-    assert(symlink("elsewhere", "log") == 0 && log_open(&log, LOG_K8S_FILE, "log") < 0 && log.fd == -1);
+    assert(symlink("elsewhere", "log") == 0 && open_driver(&log, LOG_K8S_FILE, "log") < 0 && log_fd(&log) == -1);
     unlink("log");
-    assert(mkfifo("log", 0600) == 0 && log_open(&log, LOG_K8S_FILE, "log") < 0);
+    assert(mkfifo("log", 0600) == 0 && open_driver(&log, LOG_K8S_FILE, "log") < 0);
     unlink("log");
 }
 
@@ -56,8 +57,7 @@ static void a_limit_divides_the_log_between_records(int64_t limit)
     ino_t inode = 0;
 
     unlink("log");
-    assert(log_open(&log, LOG_K8S_FILE, "log") == 0);
-    log_limit(&log, "log", limit);
+    assert(open_limited(&log, "log", limit) == 0);
     for (int i = 0; i < 500; i++) {
         int size = snprintf(line, sizeof(line), "%d%s", i, i % 7 == 0 ? "\n\nx" : "\n");
 
@@ -68,9 +68,10 @@ static void a_limit_divides_the_log_between_records(int64_t limit)
         inode_changes += inode != 0 && inode != status.st_ino;
         inode = status.st_ino;
     }
-    assert(inode_changes > 5 && log.written == all.size && log.dropped == 0);
-    raw = file_text(log.fd);
-    assert(raw.bytes[raw.size - 1] == '\n' && (int64_t)raw.size == log.size && strncmp(raw.bytes, "2025-", 5) == 0);
+    assert(inode_changes > 5 && log_written(&log) == all.size && log_dropped(&log) == 0);
+    raw = file_text(log_fd(&log));
+    assert(raw.bytes[raw.size - 1] == '\n' && (int64_t)raw.size == log_size(&log) &&
+           strncmp(raw.bytes, "2025-", 5) == 0);
     assert(print_into("log", options, &out, NULL) == 0);
     assert(out.size > 0 && memcmp(out.bytes, all.bytes + all.size - out.size, out.size) == 0);
     text_free(&out);
@@ -79,7 +80,7 @@ static void a_limit_divides_the_log_between_records(int64_t limit)
     log_write(&log, LOG_STDOUT, &now, all.bytes, all.size);
     assert(print_into("log", options, &out, NULL) == 0);
     assert(out.size > 0 && memcmp(out.bytes, all.bytes + all.size - out.size, out.size) == 0);
-    assert(log.size <= limit || limit < 60);
+    assert(log_size(&log) <= limit || limit < 60);
     text_free(&out);
     text_free(&all);
     assert(access("log.new", F_OK) < 0);
@@ -95,11 +96,10 @@ static void a_device_is_never_replaced(void)
 
     /* Not the machine's own /dev/null: a defect would destroy it. */
     assert(mknod("null", S_IFCHR | 0600, makedev(1, 3)) == 0);
-    assert(log_open(&log, LOG_K8S_FILE, "null") == 0);
-    log_limit(&log, "null", 100);
+    assert(open_limited(&log, "null", 100) == 0);
     for (int i = 0; i < 100; i++)
         log_write(&log, LOG_STDOUT, &now, "one more line\n", 14);
-    assert(stat("null", &status) == 0 && S_ISCHR(status.st_mode) && log.dropped == 0);
+    assert(stat("null", &status) == 0 && S_ISCHR(status.st_mode) && log_dropped(&log) == 0);
     log_deinit(&log);
     unlink("null");
 }
@@ -139,7 +139,7 @@ static void records_of_other_writers_are_read(void)
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         size_t size = strlen(table[i].line);
         char *copy = malloc(size + 1); /* with nothing behind it, for the sanitizer */
-        struct cri_record record = {0};
+        struct log_record record = {0};
         bool good;
 
         assert(copy != NULL);
@@ -241,7 +241,7 @@ static void the_printer_neutralises_labels_and_stamps_lines(void)
     unlink("log");
     assert(setenv("TZ", "UTC0", 1) == 0);
     tzset();
-    assert(log_open(&log, LOG_K8S_FILE, "log") == 0);
+    assert(open_driver(&log, LOG_K8S_FILE, "log") == 0);
     log_write(&log, LOG_STDOUT, &now, "\033[1mbold\r\ncaf\303", 14);
     log_write(&log, LOG_STDERR, &now, "error\n", 6);
     log_write(&log, LOG_STDOUT, &now, "\251\nend\r", 6);
@@ -301,7 +301,7 @@ static void a_time_is_found_in_a_large_file(void)
     struct text out;
     char line[100];
 
-    assert(log_open(&log, LOG_K8S_FILE, "log") == 0);
+    assert(open_driver(&log, LOG_K8S_FILE, "log") == 0);
     for (int i = 0; i < 200000; i++) {
         struct timespec time = {1700000000 + i / 1000, (i % 1000) * 1000000L};
         int size = snprintf(line, sizeof(line), "%060d\n", i);

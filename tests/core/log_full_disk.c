@@ -13,6 +13,7 @@
 #include "container/record.h"
 #include "log/log.h"
 #include "log_help.h"
+#include "log_writing.h"
 
 static const struct timespec NOW = {1700000000, 123456789};
 
@@ -60,36 +61,36 @@ static void lost_output_is_counted_and_told_and_logging_goes_on(bool partial)
 
     memset(line, 'x', sizeof(line));
     line[sizeof(line) - 1] = partial ? 'x' : '\n';
-    assert(log_open(&log, LOG_K8S_FILE, "log") == 0);
+    assert(open_driver(&log, LOG_K8S_FILE, "log") == 0);
     ballast = fill("ballast", 5);
     for (int i = 0; i < 100; i++, total += sizeof(line))
         log_write(&log, LOG_STDOUT, &NOW, line, sizeof(line));
-    assert(log.last_error == ENOSPC && log.dropped > 0 && log.written > 0);
-    assert(log.written + log.dropped == total);
+    assert(log_error(&log) == ENOSPC && log_dropped(&log) > 0 && log_written(&log) > 0);
+    assert(log_written(&log) + log_dropped(&log) == total);
 
     /* Whole records only, and as many bytes as were counted. */
-    raw = file_text(log.fd);
-    assert(raw.size > 0 && raw.bytes[raw.size - 1] == '\n' && (int64_t)raw.size == log.size);
+    raw = file_text(log_fd(&log));
+    assert(raw.size > 0 && raw.bytes[raw.size - 1] == '\n' && (int64_t)raw.size == log_size(&log));
     assert(count(raw.bytes, " stdout ") == count(raw.bytes, "\n"));
     text_free(&raw);
     assert(print_into("log", all, &out, &err) == 0);
-    assert(out.size == log.written && err.size == 0);
+    assert(out.size == log_written(&log) && err.size == 0);
     text_free(&out);
     text_free(&err);
 
     /* Space again: one record of the gap, then the new lines. */
-    lost = log.dropped;
+    lost = log_dropped(&log);
     close(ballast);
     unlink("ballast");
     log_write(&log, LOG_STDOUT, &NOW, "again\n", 6);
     log_write(&log, LOG_STDERR, &NOW, "and on\n", 7);
-    assert(log.last_error == 0 && log.dropped == lost);
+    assert(log_error(&log) == 0 && log_dropped(&log) == lost);
     assert(print_into("log", all, &out, &err) == 0);
     snprintf(gap, sizeof(gap), "remora: %llu bytes of output were not logged: No space left on device\nand on\n",
              (unsigned long long)lost);
     assert(strcmp(err.bytes, gap) == 0);
     assert(out.size >= 7 && strcmp(out.bytes + out.size - 7, "\nagain\n") == 0);
-    assert(out.size == log.written - 7 + (partial ? 1 : 0)); /* a line that lost its end is ended */
+    assert(out.size == log_written(&log) - 7 + (partial ? 1 : 0)); /* a line that lost its end is ended */
     text_free(&out);
     text_free(&err);
     log_deinit(&log);
@@ -107,15 +108,15 @@ static void a_limit_at_any_place_leaves_whole_records(void)
         static const char text[] = "one\n\ntwo two\nand the rest";
         struct log log;
 
-        assert(log_open(&log, LOG_K8S_FILE, "log") == 0);
+        assert(open_driver(&log, LOG_K8S_FILE, "log") == 0);
         limit.rlim_cur = size;
         assert(setrlimit(RLIMIT_FSIZE, &limit) == 0);
         for (int i = 0; i < 3; i++)
             log_write(&log, i % 2 ? LOG_STDERR : LOG_STDOUT, &NOW, text, sizeof(text) - 1);
-        assert(log.written + log.dropped == 3 * (sizeof(text) - 1));
+        assert(log_written(&log) + log_dropped(&log) == 3 * (sizeof(text) - 1));
         limit.rlim_cur = RLIM_INFINITY;
         assert(setrlimit(RLIMIT_FSIZE, &limit) == 0);
-        raw = file_text(log.fd);
+        raw = file_text(log_fd(&log));
         assert(raw.size == 0 || raw.bytes[raw.size - 1] == '\n');
         assert(print_into("log", all, &out, &err) == 0);
         /* What was never written can't be read back, and the rest is there but for a gap told within it. */
@@ -142,10 +143,10 @@ static void a_record_cut_off_before_us_is_ended(void)
     assert(strcmp(out.bytes, "half a li") == 0);
     text_free(&out);
     text_free(&err);
-    assert(log_open(&log, LOG_K8S_FILE, "log") == 0);
+    assert(open_driver(&log, LOG_K8S_FILE, "log") == 0);
     log_write(&log, LOG_STDOUT, &NOW, "new\n", 4);
     assert(print_into("log", all, &out, &err) == 0);
-    assert(strcmp(out.bytes, "half a li\nnew\n") == 0 && log.dropped == 0);
+    assert(strcmp(out.bytes, "half a li\nnew\n") == 0 && log_dropped(&log) == 0);
     text_free(&out);
     text_free(&err);
     log_deinit(&log);
@@ -157,12 +158,12 @@ static void a_log_that_somebody_emptied_is_not_filled_with_zeros(void)
     struct text raw;
     struct log log;
 
-    assert(log_open(&log, LOG_K8S_FILE, "log") == 0);
+    assert(open_driver(&log, LOG_K8S_FILE, "log") == 0);
     for (int i = 0; i < 100; i++)
         log_write(&log, LOG_STDOUT, &NOW, "0123456789\n", 11);
     assert(truncate("log", 0) == 0);
     log_write(&log, LOG_STDOUT, &NOW, "after\n", 6);
-    raw = file_text(log.fd);
+    raw = file_text(log_fd(&log));
     assert(raw.size == CRI_PREFIX + 6 && strcmp(raw.bytes + CRI_PREFIX, "after\n") == 0);
     text_free(&raw);
     log_deinit(&log);

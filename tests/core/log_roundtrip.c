@@ -5,6 +5,7 @@
  */
 #include "log/log.h"
 #include "log_help.h"
+#include "log_writing.h"
 
 enum { CALLS_MAX = 60, LINES_MAX = 1000000 };
 
@@ -69,7 +70,7 @@ static void write_run(const struct run *run, const char *path)
     struct log log;
 
     unlink(path);
-    assert(log_open(&log, LOG_K8S_FILE, path) == 0);
+    assert(open_driver(&log, LOG_K8S_FILE, path) == 0);
     for (int i = 0; i < run->n_calls; i++) {
         const struct call *call = &run->calls[i];
         struct timespec time = {call->time_ns / 1000000000, call->time_ns % 1000000000};
@@ -83,8 +84,8 @@ static void write_run(const struct run *run, const char *path)
         if (i % 7 == 0)
             log_idle(&log);
     }
-    assert(log.dropped == 0 && log.last_error == 0 && log.written == run->size);
-    assert(lseek(log.fd, 0, SEEK_END) == log.size);
+    assert(log_dropped(&log) == 0 && log_error(&log) == 0 && log_written(&log) == run->size);
+    assert(lseek(log_fd(&log), 0, SEEK_END) == log_size(&log));
     assert(log_sync(&log) == 0);
     log_deinit(&log);
     log_deinit(&log);

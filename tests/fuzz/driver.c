@@ -1,24 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs a fuzz target without libFuzzer: driver ROUNDS SEED-FILE…. Each seed goes in as it is, and then ROUNDS inputs
- * made from the seeds by cutting, joining, flipping and repeating. The same random numbers each time, so that a failure
- * comes again; REMORA_FUZZ_SEED gives others. With clang -fsanitize=fuzzer this file is left out.
+ * Runs a fuzz target without libFuzzer, for a compiler that has none: each file of the corpus goes in as it is, and
+ * then inputs made from them by cutting, joining, flipping and repeating. Takes the part of libFuzzer's command line
+ * that tools and tests use, so that the same words run either:
+ *
+ *   target [-runs=N] [-max_total_time=SECONDS] [-seed=N] [-artifact_prefix=PREFIX] FOLDER-OR-FILE...
+ *
+ * The same random numbers each time unless a seed is given, so that a failure comes again. The input under test
+ * is kept in PREFIXcrash, a mapped file: what is in it when the target dies is what it died of.
  */
-#include <stdint.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 enum {
-    SEEDS_MAX = 64,
+    SEEDS_MAX = 512,
     INPUT_MAX = 16384,
+    CLOCK_EVERY = 64, /* inputs between two looks at the clock */
 };
 
 struct input {
     uint8_t *bytes;
     size_t size;
+};
+
+struct driver {
+    struct input seeds[SEEDS_MAX];
+    size_t n_seeds;
+    uint64_t random;
+    uint64_t runs; /* 0: no bound */
+    time_t seconds; /* 0: no bound */
+    char crash[4096];
+    int crash_fd; /* owned */
+    uint8_t *under_test; /* the mapping of it */
 };
 
 /* xorshift64*: small, and the same on every machine. */
@@ -47,7 +69,7 @@ static void append(struct input *to, const struct input *from, size_t start, siz
 
 static void mutate(struct input *out, const struct input *seeds, size_t n_seeds, uint64_t *random)
 {
-    static const uint8_t telling[] = {0, 1, '\n', '\r', ' ', 0x1b, 0x7f, 0x80, 0xc0, 0xd9, 0xdb, 0xdf, 0xff, 'P', 'F'};
+    static const uint8_t telling[] = {0, 1, '\n', '\r', ' ', '"', 0x1b, 0x7f, 0x80, 0xc0, 0xd9, 0xdb, 0xdf, 0xff};
     size_t edits = 1 + below(random, 6);
 
     out->size = 0;
@@ -77,54 +99,126 @@ static void mutate(struct input *out, const struct input *seeds, size_t n_seeds,
     }
 }
 
-static int read_seed(const char *path, struct input *seed)
+static int read_seed(struct driver *driver, const char *path)
 {
+    struct input *seed = &driver->seeds[driver->n_seeds];
     FILE *file = fopen(path, "rbe");
 
-    seed->bytes = malloc(INPUT_MAX);
-    if (file == NULL || seed->bytes == NULL) {
+    if (file == NULL || driver->n_seeds == SEEDS_MAX || (seed->bytes = malloc(INPUT_MAX)) == NULL) {
         fprintf(stderr, "driver: cannot read %s\n", path);
+        if (file != NULL)
+            fclose(file);
         return -1;
     }
     seed->size = fread(seed->bytes, 1, INPUT_MAX, file);
     fclose(file);
+    driver->n_seeds++;
     return 0;
 }
 
+static int compare(const struct dirent **left, const struct dirent **right)
+{
+    return strcmp((*left)->d_name, (*right)->d_name);
+}
+
+/* In the order of names: the same inputs are made from the same corpus. */
+static int read_corpus(struct driver *driver, const char *path)
+{
+    struct dirent **entries;
+    int n = scandir(path, &entries, NULL, compare);
+    int r = 0;
+
+    if (n < 0)
+        return read_seed(driver, path);
+    for (int i = 0; i < n; i++) {
+        char name[4096];
+
+        snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
+        if (entries[i]->d_name[0] != '.' && r == 0)
+            r = read_seed(driver, name);
+        free(entries[i]);
+    }
+    free(entries);
+    return r;
+}
+
 /* A copy of exactly the input's size: a sanitizer sees a read past its end. */
-static void feed(const struct input *input)
+static void feed(struct driver *driver, const struct input *input)
 {
     uint8_t *copy = malloc(input->size + (input->size == 0));
 
-    if (copy == NULL)
+    if (copy == NULL || ftruncate(driver->crash_fd, (off_t)input->size) < 0)
         abort();
     memcpy(copy, input->bytes, input->size);
+    memcpy(driver->under_test, input->bytes, input->size);
     LLVMFuzzerTestOneInput(copy, input->size);
     free(copy);
 }
 
+static uint64_t run(struct driver *driver)
+{
+    uint8_t bytes[INPUT_MAX];
+    struct input made = {.bytes = bytes};
+    time_t end = time(NULL) + driver->seconds;
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < driver->n_seeds; i++)
+        feed(driver, &driver->seeds[i]);
+    while (driver->n_seeds > 0 && (driver->runs == 0 || n < driver->runs)) {
+        if (driver->seconds > 0 && n % CLOCK_EVERY == 0 && time(NULL) >= end)
+            break;
+        mutate(&made, driver->seeds, driver->n_seeds, &driver->random);
+        feed(driver, &made);
+        n++;
+    }
+    return driver->n_seeds + n;
+}
+
+static int prepare(struct driver *driver, int argc, char **argv)
+{
+    const char *prefix = "";
+
+    for (int i = 1; i < argc; i++) {
+        const char *value = strchr(argv[i], '=');
+
+        if (argv[i][0] != '-') {
+            if (read_corpus(driver, argv[i]) < 0)
+                return -1;
+            continue;
+        }
+        value = value != NULL ? value + 1 : "";
+        if (strncmp(argv[i], "-runs=", 6) == 0)
+            driver->runs = strtoull(value, NULL, 10);
+        else if (strncmp(argv[i], "-max_total_time=", 16) == 0)
+            driver->seconds = (time_t)strtoull(value, NULL, 10);
+        else if (strncmp(argv[i], "-seed=", 6) == 0)
+            driver->random = strtoull(value, NULL, 10) | 1;
+        else if (strncmp(argv[i], "-artifact_prefix=", 17) == 0)
+            prefix = value;
+    }
+    snprintf(driver->crash, sizeof(driver->crash), "%scrash", prefix);
+    driver->crash_fd = open(driver->crash, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    driver->under_test = mmap(NULL, INPUT_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, driver->crash_fd, 0);
+    if (driver->crash_fd < 0 || driver->under_test == MAP_FAILED) {
+        perror(driver->crash);
+        return -1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    struct input seeds[SEEDS_MAX], made = {.bytes = malloc(INPUT_MAX)};
-    const char *given = getenv("REMORA_FUZZ_SEED");
-    uint64_t random = given != NULL ? strtoull(given, NULL, 10) | 1 : UINT64_C(88172645463325252);
-    size_t n_seeds = 0;
+    static struct driver driver = {.random = UINT64_C(88172645463325252)};
+    uint64_t n;
 
-    if (argc < 3 || argc - 2 > SEEDS_MAX || made.bytes == NULL) {
-        fprintf(stderr, "usage: %s ROUNDS SEED-FILE...\n", argv[0]);
+    if (prepare(&driver, argc, argv) < 0)
         return 2;
-    }
-    for (int i = 2; i < argc; i++) {
-        if (read_seed(argv[i], &seeds[n_seeds]) < 0)
-            return 2;
-        feed(&seeds[n_seeds++]);
-    }
-    for (unsigned long rounds = strtoul(argv[1], NULL, 10); rounds > 0; rounds--) {
-        mutate(&made, seeds, n_seeds, &random);
-        feed(&made);
-    }
-    while (n_seeds > 0)
-        free(seeds[--n_seeds].bytes);
-    free(made.bytes);
+    n = run(&driver);
+    munmap(driver.under_test, INPUT_MAX);
+    close(driver.crash_fd);
+    unlink(driver.crash);
+    while (driver.n_seeds > 0)
+        free(driver.seeds[--driver.n_seeds].bytes);
+    fprintf(stderr, "stat::number_of_executed_units: %llu\n", (unsigned long long)n);
     return 0;
 }

@@ -2,21 +2,12 @@
 /*
  * Fuzz target: any file is a log. The reader neither crashes nor loops nor writes more than it read can explain, a tail
  * is part of the whole, and what was neutralised holds nothing that a terminal obeys.
- *
- * clang -std=gnu11 -g -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -Icsrc tests/fuzz/log_reader.c
- * csrc/log/{print,parse,neutral, output,seek,follow}.c csrc/client/{lock,socket}.c csrc/util/fd.c
  */
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "fuzz.h"
 #include "include/remora.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char *print(const char *path, struct remora_log_options *options, size_t *size)
 {

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tests that write a log have in common: opening one with few options, looking at its first target. */
+#ifndef TESTS_CORE_LOG_WRITING_H
+#define TESTS_CORE_LOG_WRITING_H
+
+#include "log/log.h"
+
+/* The options live as long as the program: a log borrows them. */
+static inline struct log_options *new_options(enum log_driver driver, const char *path)
+{
+    struct log_options *options = calloc(1, sizeof(*options));
+
+    assert(options != NULL);
+    options->n_sinks = 1;
+    options->sinks[0] = (struct log_sink_options){.driver = driver, .path = path};
+    return options;
+}
+
+static inline int open_driver(struct log *log, enum log_driver driver, const char *path)
+{
+    const char *what = NULL;
+
+    return log_open(log, new_options(driver, path), &what);
+}
+
+static inline int open_limited(struct log *log, const char *path, int64_t max_size)
+{
+    struct log_options *options = new_options(LOG_K8S_FILE, path);
+    const char *what = NULL;
+
+    options->sinks[0].max_size = max_size;
+    return log_open(log, options, &what);
+}
+
+static inline int log_fd(const struct log *log)
+{
+    return log->fd;
+}
+
+static inline int64_t log_size(const struct log *log)
+{
+    return log->size;
+}
+
+static inline int log_error(const struct log *log)
+{
+    return log->last_error;
+}
+
+#endif

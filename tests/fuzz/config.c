@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fuzz target: any bytes are a monitor's configuration. It is refused with the name of what is wrong, or it is whole:
+ * every text that the monitor relies on is there, and a new name is taken.
+ */
+#include "container/config.h"
+#include "fuzz.h"
+
+FUZZ_BOUNDED_ALLOCATIONS
+
+static void walk(const char *const *texts)
+{
+    for (; *texts != NULL; texts++)
+        if (strlen(*texts) > 65536)
+            abort();
+}
+
+static void check(struct config *config)
+{
+    const char *const wanted[] = {config->id,     config->name,    config->data_dir, config->run_dir,
+                                  config->cgroup, config->pidfile, config->rootfs};
+
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+        if (wanted[i] == NULL || strlen(wanted[i]) > 65536)
+            abort();
+    if (config->n_runtime == 0 || config->runtime[config->n_runtime] != NULL)
+        abort();
+    walk(config->runtime);
+    walk((const char *const *)config->environment);
+    if (strcmp(config_rename(config, "other"), "other") != 0 || strcmp(config->name, "other") != 0)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct config config;
+    const char *what = NULL;
+    char *copy = malloc(size + 1);
+
+    if (copy == NULL)
+        return 0;
+    memcpy(copy, data, size);
+    if (config_init(&config, copy, size, &what) == 0)
+        check(&config);
+    else if (what == NULL)
+        abort(); /* a refusal names its reason */
+    config_deinit(&config);
+    return 0;
+}

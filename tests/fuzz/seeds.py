@@ -1,0 +1,175 @@
+"""Makes the seed corpora of the fuzz targets: `python tests/fuzz/seeds.py` writes corpus/<target>/ anew.
+
+They are kept in the repository, so that a fuzzer needs no Python. A seed is a valid input of its target, or one that is
+wrong in a single telling way; inputs that once made a target fail are added by hand as `found-…` and are left alone.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import msgpack
+
+CORPUS = Path(__file__).parent / "corpus"
+
+ID = "0123456789abcdef" * 4
+LINE = b"2026-11-22T05:55:15.888067916Z "
+
+CONFIG: dict[str, object] = {
+    "version": 1,
+    "id": ID,
+    "name": "box",
+    "data_dir": "/d",
+    "run_dir": "/r",
+    "runtime": ["/usr/sbin/runc", "--root", "/r"],
+    "env": ["PATH=/bin"],
+    "tty": False,
+    "stop_signal": 15,
+    "log": {"driver": "none"},
+    "restart": {"policy": "no", "max": 0},
+    "attach": None,
+    "remove": [["unlink", "/d/spec.json"], ["tree", "/d"]],
+    "uid": 0,
+    "gid": 0,
+}
+
+RECORD = {"version": 1, "id": ID, "known": True, "code": 3, "signal": 0, "why": "exited", "finished_ns": 1 << 60}
+
+
+def pack(value: object) -> bytes:
+    return bytes(msgpack.packb(value))
+
+
+def stretch(data: bytes) -> bytes:
+    """A length of two bytes, lowest first, and so many bytes: fuzz_stretch of fuzz.h."""
+    return struct.pack("<H", len(data)) + data
+
+
+def messages() -> dict[str, bytes]:
+    return {
+        "attach": pack({"op": "attach", "session": "", "stdin": True, "stdout": True, "rows": 24, "cols": 80}),
+        "exec": pack({"op": "exec", "session": "abc", "preserve_fds": 2, "env": ["A=b", ""], "log": {"op": "x"}}),
+        "empty": pack({}),
+        "types": pack({"op": 1, "session": b"\x00", "signal": -1, "env": [None, 1.5, ["a"]], "id": "a\0b"}),
+    }
+
+
+def configs() -> dict[str, bytes]:
+    file_sink = {"driver": "k8s-file", "path": "/d/log", "max_size": 4096, "max_files": 3}
+    log = {
+        "drivers": [file_sink, {"driver": "json-file", "path": "/d/json.log"}, {"driver": "journald"}],
+        "tag": "box",
+        "labels": ["A=1", "B=2"],
+        "stdout": {"policy": "rate", "rate": 100000},
+        "stderr": {"policy": "drop"},
+    }
+    return {
+        "none": pack(CONFIG),
+        "file": pack({**CONFIG, "log": {"driver": "k8s-file", "path": "/d/log", "max_size": 0}}),
+        "drivers": pack({**CONFIG, "log": log}),
+        "restart": pack({**CONFIG, "restart": {"policy": "on-failure", "max": 3}, "preserve_fds": 2, "tty": True}),
+        "attach": pack({**CONFIG, "attach": {"stdin": True, "block": True}, "remove": [], "rows": 24, "cols": 80}),
+        "no-id": pack({**CONFIG, "id": "box"}),
+        "version": pack({**CONFIG, "version": 2}),
+    }
+
+
+def slot(sequence: int, payload: bytes) -> bytes:
+    """csrc/container/record.h."""
+    head = struct.pack("<II", sequence, len(payload))
+    return b"RMX1" + head + struct.pack("<I", zlib.crc32(head + payload)) + payload
+
+
+def records() -> dict[str, bytes]:
+    first = slot(1, pack(RECORD))
+    second = slot(2, pack({**RECORD, "code": 137}))
+    return {
+        "one": b"\x00" + first,
+        "two": b"\x00" + first.ljust(4096, b"\0") + second,
+        "fresh": b"\x04" + first.ljust(4096, b"\0") + second,
+        "torn": b"\x00" + first.ljust(4096, b"\0") + second[:40],
+        "mended": b"\x03" + slot(7, b"x" * 100)[:12] + bytes(200),
+        "last": b"\x03" + slot(0xFFFFFFFF, b"x"),
+        "none": b"\x00",
+    }
+
+
+def failures() -> dict[str, bytes]:
+    error = b'{"level":"error","msg":"exec: \\"nope\\": executable file not found in $PATH","time":"2026-11-22T05:55:15Z"}\n'
+    crun = b'{"msg":"cannot find `x`: \\u0050ermission denied\\n","level":"error","time":"2026"}\n'
+    return {
+        "runc": b"\x00\x01" + stretch(b'{"level":"warning","msg":"a"}\n' + error),
+        "crun": b"\x00\x01" + stretch(crun),
+        "stderr": b"\x00\x01" + stretch(b"") + error,
+        "words": b"\x00\x01" + stretch(b"") + b"exec format error\r\nsecond line\n",
+        "killed": b"\x09\x00" + stretch(b""),
+        "cut": b"\x00\x01" + stretch(b'{"level":"error","msg":"a\\u00'),
+    }
+
+
+def relays() -> dict[str, bytes]:
+    out, err, exit_record = b"\x02hello\n", b"\x03oops\n", b"\x05" + pack(RECORD)
+    lagging = b"\x00" + pack({"event": "lagging"})
+    return {
+        "exit": b"\x00" + b"".join(map(stretch, (out, err, out, exit_record))),
+        "lost": b"\x01" + b"".join(map(stretch, (out, err))),
+        "lagging": b"\x08" + b"".join(map(stretch, (out, lagging))),
+        "odd": b"\x04" + b"".join(map(stretch, (b"\x02", b"\x04\x92\x01\x02", b"\x00\xc1", b"\xff", exit_record, out))),
+        "long": b"\x02" + stretch(b"\x02" + b"x" * 3000) + stretch(b"\x05" + b"x" * 5000),
+    }
+
+
+def cri_logs() -> list[bytes]:
+    return [
+        LINE + b"stdout F hello\n" + LINE + b"stderr P par\n" + LINE + b"stderr F tial\n",
+        LINE + b"stdout F \x1b[31mred\x1b[0m \x1b]0;title\x07\r\n" + LINE + b"stdout F \xc3\xa9\xe2\x82\xac\n",
+        b"not a log\n\n" + LINE + b"stdout X odd\n" + LINE + b"stdout F the end is missing",
+        (LINE + b"stdout F " + b"x" * 40 + b"\n") * 30,
+        b"2026-11-22T07:55:15+02:00 stdout P:more a\n2026-11-22T05:55:16.1Z stdout F b\n",
+    ]
+
+
+def json_logs() -> list[bytes]:
+    tail = b',"time":"2026-11-22T05:55:15.888067916Z"}\n'
+    return [
+        b'{"log":"hello\\n","stream":"stdout"' + tail + b'{"log":"par","stream":"stderr"' + tail,
+        b'{"log":"\\u001b[31mred \\u00e9\\ud83d\\ude00 \\"q\\" \\\\ \\u0000\\r\\n","stream":"stdout"' + tail,
+        b'{"stream":"stdout","log":"a\\tb\\n","attrs":{"tag":"x"}' + tail + b'{"log":"cut',
+        (b'{"log":"' + b"y" * 40 + b'\\n","stream":"stdout"' + tail) * 20,
+    ]
+
+
+def logs() -> dict[str, bytes]:
+    seeds = {}
+    for kind, texts in (("cri", cri_logs()), ("json", json_logs())):
+        for number, text in enumerate(texts):
+            for flags, tail in ((0, 255), (3, 2), (6, 0), (31, 1)):
+                seeds[f"{kind}-{number}-{flags}"] = bytes([flags, tail]) + text
+    return seeds
+
+
+TARGETS = {
+    "config": configs,
+    "failure": failures,
+    "log_reader": logs,
+    "message": messages,
+    "record": records,
+    "relay": relays,
+}
+
+
+def main() -> None:
+    for target, make in TARGETS.items():
+        folder = CORPUS / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            if not old.name.startswith("found-"):
+                old.unlink()
+        for name, seed in make().items():
+            (folder / name).write_bytes(seed)
+
+
+if __name__ == "__main__":
+    main()
