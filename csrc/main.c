@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "container/monitor.h"
+#include "container/config.h"
 #include "container/start.h"
 #include "remora.h"
 
@@ -26,7 +26,6 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-    struct monitor monitor;
     int r;
 
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
@@ -38,8 +37,6 @@ int main(int argc, char **argv)
     r = start_daemon();
     if (r != 0)
         return r < 0 ? 125 : 0;
-    if (start_monitor(&monitor) == 0)
-        loop_run(&monitor.hub.loop);
-    start_deinit(&monitor);
-    return 0;
+    r = start_monitor();
+    return r < 0 ? 125 : r;
 }

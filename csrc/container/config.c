@@ -128,18 +128,6 @@ int config_init(struct config *config, char *bytes, size_t size, const char **wh
     return parse(config, what);
 }
 
-const char *config_rename(struct config *config, const char *name)
-{
-    size_t size = strlen(name) + 1;
-    char *copy = msgpack_zone_malloc(&config->msg.zone, size);
-
-    if (copy == NULL)
-        return NULL;
-    memcpy(copy, name, size);
-    config->name = copy;
-    return copy;
-}
-
 void config_deinit(struct config *config)
 {
     msg_deinit(&config->msg);

@@ -54,8 +54,6 @@ struct config {
 
 /* Parse; takes `bytes` (malloc'ed). 0 or -errno, then *what names the key that is wrong. */
 int config_init(struct config *config, char *bytes, size_t size, const char **what);
-/* Take a new name for the container: the copy that `name` is now, or NULL without memory. */
-const char *config_rename(struct config *config, const char *name);
 void config_deinit(struct config *config);
 
 #endif

@@ -12,6 +12,7 @@
 #include "container/control.h"
 #include "container/ending.h"
 #include "container/monitor.h"
+#include "container/perform.h"
 #include "include/remora.h"
 #include "util/fd.h"
 
@@ -59,7 +60,9 @@ static void backoff_due(struct timer *timer)
         begin_delete(container);
         return;
     }
-    /* DONE: whoever doesn't read its last bytes by now isn't waited for, unless it asked for back-pressure. */
+    if (container->state != CONTAINER_DONE)
+        return;
+    /* Whoever doesn't read its last bytes by now isn't waited for, unless it asked for back-pressure. */
     for (struct client *client = container->monitor->hub.clients; client != NULL; client = next) {
         next = client->next;
         if (!client->block)
@@ -135,12 +138,9 @@ static void delete_done(struct runtime_call *call, const struct failure *failure
  */
 static void begin_delete(struct container *container)
 {
-    runtime_prepare(&container->call, "delete container", delete_done);
-    runtime_argument(&container->call, "delete");
-    runtime_argument(&container->call, "--force");
-    runtime_argument(&container->call, container->monitor->config->id);
+    runtime_prepare(&container->call, container->monitor, TASK_DELETE, "delete container", delete_done);
     container->call.unlogged = true;
-    if (runtime_start(container->monitor, &container->call) == 0)
+    if (runtime_start(&container->call, NULL, 0) == 0)
         return;
     if (++container->delete_tries < DELETE_TRIES)
         timer_set(&container->backoff, DELETE_PAUSE_NS);
@@ -254,34 +254,78 @@ static void watch_cgroup(struct container *container, pid_t pid)
         source_add(&container->monitor->hub.loop, &container->oom, fd, EPOLLIN, oom_ready);
 }
 
+/* The terminal comes on the console socket; it may have been taken already (container_resume). */
+static int take_terminal(struct container *container)
+{
+    struct stdio *stdio = &container->stdio;
+
+    if (container->main.out.source.loop != NULL)
+        return 0;
+    if (stdio->out < 0)
+        stdio->out = console_receive(container->console);
+    return stdio->out < 0 ? stdio->out : stdio_pty(stdio, container->rows, container->cols);
+}
+
 /* The process is there: take its streams. 0, or a failure. */
 static int adopt(struct container *container, struct failure *failure, pid_t *pid)
 {
     struct monitor *monitor = container->monitor;
-    int r = runtime_read_pid(container->pid_path);
+    const struct config *config = monitor->config;
+    char name[PERFORM_NAME_MAX];
+    int r;
 
+    perform_pid_name(name, container->call.number);
+    r = runtime_read_pid(monitor->run_dir_fd, name);
     if (r < 0)
-        return failure_errno(failure, "read pid file", container->pid_path, r);
+        return failure_errno(failure, "read pid file", name, r);
     *pid = r;
-    if (monitor->config->tty) {
-        int master = console_receive(container->console);
-
-        if (master < 0)
-            return failure_errno(failure, "receive terminal", monitor->config->runtime[0], master);
-        r = stdio_pty(&container->stdio, master, monitor->config->rows, monitor->config->cols);
+    if (config->tty) {
+        r = take_terminal(container);
         if (r < 0)
-            return failure_errno(failure, "set up terminal", monitor->config->id, r);
+            return failure_errno(failure, "receive terminal", config->runtime[0], r);
     }
     watch_cgroup(container, *pid);
     container->outcome = (struct outcome){.started_ns = wall_ns(), .started_mono_ns = monotonic_ns()};
     r = session_start(&container->main, &container->stdio, *pid);
-    return r < 0 ? failure_errno(failure, "watch process", container->pid_path, r) : 0;
+    return r < 0 ? failure_errno(failure, "watch process", name, r) : 0;
+}
+
+/* Scratch files of the start. */
+static void forget_start(struct container *container)
+{
+    int dir_fd = container->monitor->run_dir_fd;
+    char name[PERFORM_NAME_MAX];
+
+    fd_close(&container->console);
+    perform_console_name(name, container->call.number);
+    unlinkat(dir_fd, name, 0);
+    perform_pid_name(name, container->call.number);
+    unlinkat(dir_fd, name, 0);
+}
+
+/* The container runs: say so where it has not been said. */
+static void tell_start(struct container *container)
+{
+    struct monitor *monitor = container->monitor;
+
+    ending_write_state(container, container->paused ? "paused" : "running");
+    if (container->start_told)
+        return;
+    if (monitor->config->pidfile[0] != 0)
+        write_pidfile(monitor->config->pidfile, container->main.process.pid);
+    if (monitor->config->timeout > 0)
+        timer_set(&container->time_limit, monitor->config->timeout * SECOND_NS);
+    if (container->first_start_over)
+        control_tell_restarted(monitor, container->restarts);
+    else
+        control_tell_started(monitor, container->main.process.pid);
+    container->first_start_over = true;
+    container->start_told = true;
 }
 
 static void run_done(struct runtime_call *call, const struct failure *failure)
 {
     struct container *container = container_of(call, struct container, call);
-    struct monitor *monitor = container->monitor;
     struct failure own;
     pid_t pid = 0;
 
@@ -293,20 +337,9 @@ static void run_done(struct runtime_call *call, const struct failure *failure)
         run_failed(container, &own);
         return;
     }
-    fd_close(&container->console);
-    unlinkat(monitor->run_dir_fd, "console", 0);
-    unlink(container->pid_path);
     container->state = CONTAINER_RUNNING;
-    ending_write_state(container, "running");
-    if (monitor->config->pidfile[0] != 0)
-        write_pidfile(monitor->config->pidfile, pid);
-    if (container->first_start_over)
-        control_tell_restarted(monitor, container->restarts);
-    else
-        control_tell_started(monitor, pid);
-    container->first_start_over = true;
-    if (monitor->config->timeout > 0)
-        timer_set(&container->time_limit, monitor->config->timeout * SECOND_NS);
+    forget_start(container);
+    tell_start(container);
     container_deliver(container);
 }
 
@@ -315,42 +348,28 @@ static int start_runtime(struct container *container, struct failure *failure)
     struct monitor *monitor = container->monitor;
     const struct config *config = monitor->config;
     struct runtime_call *call = &container->call;
-    char preserved[16];
+    int kept[EXECUTE_KEPT_MAX];
+    size_t n_kept = 0;
+    char name[PERFORM_NAME_MAX];
     int r;
 
-    runtime_prepare(call, "start container", run_done);
-    runtime_argument(call, "run");
-    runtime_argument(call, "--detach");
-    runtime_argument(call, "--bundle");
-    runtime_argument(call, container->bundle);
-    runtime_argument(call, "--pid-file");
-    runtime_argument(call, container->pid_path);
-    unlink(container->pid_path);
-    unlinkat(monitor->run_dir_fd, ".pid", 0); /* what runc leaves of a pid file that it couldn't write */
+    runtime_prepare(call, monitor, TASK_RUN, "start container", run_done);
+    call->tty = config->tty;
+    call->with_stdin = config->stdin_open;
+    call->uid = config->uid;
+    call->gid = config->gid;
+    call->stdio = &container->stdio;
     if (config->tty) {
-        container->console =
-            console_listen(monitor->run_dir_fd, "console", container->console_path, sizeof(container->console_path));
+        perform_console_name(name, monitor->n_calls);
+        container->console = console_listen(monitor->run_dir_fd, name);
         if (container->console < 0)
             return failure_errno(failure, "make console socket", config->run_dir, container->console);
-        runtime_argument(call, "--console-socket");
-        runtime_argument(call, container->console_path);
-    } else {
-        r = stdio_pipes(&container->stdio, config->stdin_open, config->uid, config->gid);
-        if (r < 0)
-            return failure_errno(failure, "make stdio pipes", config->id, r);
-        memcpy(call->stdio, container->stdio.theirs, sizeof(call->stdio));
-        call->error_fd = container->stdio.err;
     }
-    if (config->n_preserved > 0) {
-        snprintf(preserved, sizeof(preserved), "%u", config->n_preserved);
-        runtime_argument(call, "--preserve-fds");
-        runtime_argument(call, preserved);
-        for (unsigned i = 0; i < config->n_preserved && i < EXECUTE_KEPT_MAX; i++)
-            call->kept[call->n_kept++] = FD_PRESERVED + (int)i;
+    while (n_kept < config->n_preserved && n_kept < EXECUTE_KEPT_MAX) {
+        kept[n_kept] = FD_PRESERVED + (int)n_kept;
+        n_kept++;
     }
-    runtime_argument(call, config->id);
-    r = runtime_start(monitor, call);
-    stdio_close_theirs(&container->stdio);
+    r = runtime_start(call, kept, n_kept);
     return r < 0 ? failure_errno(failure, "execute runtime", config->runtime[0], r) : 0;
 }
 
@@ -359,7 +378,7 @@ static void begin_run(struct container *container)
     struct failure failure;
 
     container->state = CONTAINER_STARTING;
-    container->timed_out = container->kill_sent = false;
+    container->timed_out = container->kill_sent = container->start_told = false;
     if (start_runtime(container, &failure) < 0)
         run_failed(container, &failure);
 }
@@ -373,9 +392,7 @@ static int prepare(struct container *container, struct failure *failure)
     char *path = NULL;
     int r;
 
-    if (asprintf(&container->pid_path, "%s/pid", config->run_dir) < 0 ||
-        asprintf(&container->bundle, "%s/bundle", config->data_dir) < 0 ||
-        asprintf(&path, "%s/exit", config->data_dir) < 0)
+    if (asprintf(&path, "%s/exit", config->data_dir) < 0)
         return failure_errno(failure, "prepare container", config->id, -ENOMEM);
     r = record_open(&container->record, path, true);
     if (r < 0)
@@ -391,6 +408,7 @@ static int prepare(struct container *container, struct failure *failure)
         timer_init(loop, &container->time_limit, time_limit_due) < 0 ||
         timer_init(loop, &container->early, container_early_due) < 0)
         return failure_errno(failure, "make timers", config->id, -errno);
+    container->prepared = true;
     return 0;
 }
 
@@ -402,6 +420,8 @@ int container_init(struct container *container, struct monitor *monitor)
     stdio_init(&container->stdio);
     session_init(&container->main, &monitor->hub, monitor->config->tty, main_ended);
     container->main.stdin_once = monitor->config->stdin_once;
+    container->rows = monitor->config->rows;
+    container->cols = monitor->config->cols;
     return timer_init(&monitor->hub.loop, &container->backoff, backoff_due);
 }
 
@@ -432,6 +452,57 @@ void container_deinit(struct container *container)
     timer_deinit(&container->time_limit);
     timer_deinit(&container->backoff);
     timer_deinit(&container->early);
-    free(container->pid_path);
-    free(container->bundle);
+}
+
+/* ---- a new worker ---- */
+
+void container_resume(struct container *container)
+{
+    struct loop *loop = &container->monitor->hub.loop;
+
+    loop_know(loop, container->console);
+    loop_know(loop, container->record.fd);
+    loop_know(loop, container->cgroup.event_fd);
+    loop_know(loop, container->cgroup.oom_fd);
+    loop_know(loop, container->cgroup.cpu_fd);
+    loop_know(loop, container->cgroup.peak_fd);
+    source_resume(&container->oom);
+    timer_resume(&container->stop_bound);
+    timer_resume(&container->time_limit);
+    timer_resume(&container->backoff);
+    timer_resume(&container->early);
+    session_resume(&container->main, &container->stdio);
+}
+
+void container_resumed(struct container *container)
+{
+    runtime_resume(&container->pausing);
+    switch (container->state) {
+    case CONTAINER_STARTING:
+        if (!container->prepared)
+            container_start(container);
+        else if (!runtime_resume(&container->call))
+            begin_run(container);
+        break;
+    case CONTAINER_RUNNING:
+        /* A call that is still in ENDED did not come to the end of its `done`: this does the rest of that. */
+        if (container->call.state == CALL_ENDED)
+            container->call.state = CALL_IDLE;
+        forget_start(container);
+        tell_start(container);
+        container_deliver(container);
+        session_resumed(&container->main);
+        break;
+    case CONTAINER_DELETING:
+        if (container->call.kind != TASK_DELETE || !runtime_resume(&container->call))
+            run_over(container);
+        break;
+    case CONTAINER_BACKOFF:
+        if (!timer_is_set(&container->backoff))
+            timer_set(&container->backoff, container->backoff_ns);
+        break;
+    case CONTAINER_DONE:
+        container_finish(container);
+        break;
+    }
 }

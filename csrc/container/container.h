@@ -65,15 +65,15 @@ struct container {
     bool timed_out;
     bool gone; /* removal steps are done, or there are none */
     bool last_use; /* the image has no other user left */
-    bool first_start_over, end_told;
+    bool prepared; /* record, log and timers are there */
+    bool first_start_over, start_told, end_told;
+    unsigned rows, cols; /* of the terminal at the start */
     int stop_signal; /* to be sent once it runs and isn't paused; 0 = none */
     uint64_t early_signals; /* bit n - 1: signal n waits for a process that can take it */
     unsigned early_tries;
     struct timer stop_bound, time_limit, backoff, early;
     int64_t backoff_ns;
     unsigned restarts, delete_tries;
-    char *pid_path, *bundle; /* owned */
-    char console_path[64];
 };
 
 /* Safe to deinit from here on. 0 or -errno. */
@@ -82,6 +82,12 @@ int container_init(struct container *container, struct monitor *monitor);
 void container_start(struct container *container);
 /* A failure before the start: tell the spawner, tear down. */
 void container_fail(struct container *container, const struct failure *failure);
+/*
+ * In a new worker: take over what is open; then, when clients and execs are back, go on from wherever the killed one
+ * was.
+ */
+void container_resume(struct container *container);
+void container_resumed(struct container *container);
 
 /* The last step, from whatever state: remove what is to be removed, tell, leave. */
 void container_finish(struct container *container);

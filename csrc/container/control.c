@@ -136,6 +136,22 @@ void control_tell_lagging(struct client *client)
     client_send_map(client, REMORA_PACKET_CONTROL, &notice);
 }
 
+void control_tell_lost(struct client *client, size_t bytes)
+{
+    CLEANUP_MSG_OUT struct msg_out notice = {0};
+
+    msg_out_init(&notice, 2);
+    msg_put_text(&notice, "event", "lost");
+    msg_put_int(&notice, "bytes", (int64_t)bytes);
+    client_send_map(client, REMORA_PACKET_CONTROL, &notice);
+}
+
+bool control_interrupted(struct client *client, const char *packet)
+{
+    (void)client;
+    return packet[0] != REMORA_PACKET_CONTROL;
+}
+
 void control_tell_failed(struct monitor *monitor, const struct failure *failure)
 {
     CLEANUP_MSG_OUT struct msg_out event = {0};
@@ -323,15 +339,11 @@ static void handle_rename(struct client *client, struct msg *request)
     struct monitor *monitor = monitor_of(client->hub);
     const char *name = msg_text(request, &request->root, "name", "");
 
-    if (name[0] == 0 || strchr(name, '/') != NULL) {
+    if (name[0] == 0 || strchr(name, '/') != NULL || strlen(name) > CONTAINER_NAME_MAX) {
         fail(client, "rename", "not a name");
         return;
     }
-    name = config_rename(monitor->config, name);
-    if (name == NULL) {
-        fail(client, "rename", "no memory");
-        return;
-    }
+    snprintf(monitor->name, sizeof(monitor->name), "%s", name);
     if (monitor->container.state == CONTAINER_RUNNING)
         ending_write_state(&monitor->container, monitor->container.paused ? "paused" : "running");
     client_reply_ok(client, "rename");

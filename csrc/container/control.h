@@ -29,6 +29,10 @@ void control_attach(struct client *client, struct session *session, const msgpac
 void control_tell_started(struct monitor *monitor, pid_t pid);
 /* A client that can't follow is cut off. */
 void control_tell_lagging(struct client *client);
+/* What was queued for a client went with a killed worker. */
+void control_tell_lost(struct client *client, size_t bytes);
+/* Whether a client can be kept whose packet a killed worker was handling: not when it waits for an answer. */
+bool control_interrupted(struct client *client, const char *packet);
 void control_tell_failed(struct monitor *monitor, const struct failure *failure);
 void control_tell_restarted(struct monitor *monitor, unsigned restarts);
 /* Answer those who wait for the end of this run. */

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -15,7 +14,6 @@
 
 #include "container/control.h"
 #include "container/monitor.h"
-#include "engine/execute.h"
 #include "remora.h"
 #include "util/fd.h"
 
@@ -45,8 +43,6 @@ int64_t monotonic_ns(void)
 
 void outcome_from_end(struct outcome *outcome, const struct child_end *end)
 {
-    const struct rusage *usage = &end->usage;
-
     outcome->known = end->known;
     if (!end->known) {
         /* Nobody can tell any more; 255 is for callers that must have a number, `known` is the truth. */
@@ -63,9 +59,8 @@ void outcome_from_end(struct outcome *outcome, const struct child_end *end)
         outcome->code = WEXITSTATUS(end->status);
         outcome->why = "exited";
     }
-    outcome->cpu_ns = (uint64_t)((usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * SECOND_NS +
-                                 (usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) * 1000LL);
-    outcome->peak_bytes = (uint64_t)usage->ru_maxrss * 1024;
+    outcome->cpu_ns = (uint64_t)end->cpu_ns;
+    outcome->peak_bytes = (uint64_t)end->peak_bytes;
 }
 
 void outcome_put(const struct outcome *outcome, const struct monitor *monitor, const char *session, struct msg_out *out)
@@ -135,7 +130,7 @@ void ending_put_state(const struct container *container, const char *status, str
     msg_put_text(out, "status", status);
     msg_put_int(out, "pid", runs ? container->main.process.pid : 0);
     msg_put_int(out, "pid_start", runs ? remora_process_start(container->main.process.pid) : 0);
-    msg_put_int(out, "monitor_pid", getpid());
+    msg_put_int(out, "monitor_pid", container->monitor->hub.children.board->keeper);
     msg_put_int(out, "started_ns", container->outcome.started_ns);
     msg_put_int(out, "started_mono_ns", container->outcome.started_mono_ns);
     msg_put_int(out, "restarts", container->restarts);
@@ -193,71 +188,39 @@ static void keep_for_late_waiters(struct container *container)
         unlinkat(dir_fd, monitor->config->id, 0);
 }
 
-/*
- * The folder goes only if no other container uses the image: then its guard has to go, too. Until it has, the empty
- * folder is the sign of that, so it is made again.
- */
-static void last_use(struct container *container, const char *const *words, size_t n)
+/* What can be done without the keeper: unlinking. Whoever meets a folder without its request sweeps the rest. */
+static void unlink_only(const struct monitor *monitor)
 {
-    struct execution unguard = {
-        .argv = words + 1, .environment = container->monitor->config->environment, .stdio = {-1, -1, -1}};
+    const msgpack_object_array *steps = monitor->config->remove;
 
-    if (n < 2 || rmdir(words[0]) < 0)
-        return;
-    mkdir(words[0], 0700);
-    container->last_use = true;
-    if (!control_has_owner(container->monitor))
-        execute(&unguard);
-}
+    for (uint32_t i = 0; i < steps->size; i++) {
+        const msgpack_object *step = &steps->ptr[i];
+        struct msg *msg = (struct msg *)(uintptr_t)&monitor->config->msg;
+        const char *word;
 
-/* The link in the folder of names, under the name that the container has by now. */
-static void forget_name(const struct container *container, const char *folder)
-{
-    CLEANUP_FD int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd >= 0)
-        unlinkat(fd, container->monitor->name, 0);
-}
-
-static void remove_step(struct container *container, const msgpack_object *step)
-{
-    struct msg *msg = &container->monitor->config->msg;
-    const char *words[16];
-    size_t n = 0;
-
-    if (step->type != MSGPACK_OBJECT_ARRAY || step->via.array.size < 2 ||
-        step->via.array.size >= sizeof(words) / sizeof(words[0]))
-        return;
-    for (uint32_t i = 0; i < step->via.array.size; i++) {
-        words[n] = msg_element(msg, &step->via.array.ptr[i]);
-        if (words[n++] == NULL)
-            return;
+        if (step->type != MSGPACK_OBJECT_ARRAY || step->via.array.size != 2)
+            continue;
+        word = msg_element(msg, &step->via.array.ptr[0]);
+        if (word != NULL && strcmp(word, "unlink") == 0 && (word = msg_element(msg, &step->via.array.ptr[1])) != NULL)
+            unlink(word);
     }
-    words[n] = NULL;
-    if (strcmp(words[0], "unlink") == 0)
-        unlink(words[1]);
-    else if (strcmp(words[0], "name") == 0)
-        forget_name(container, words[1]);
-    else if (strcmp(words[0], "tree") == 0)
-        remora_remove_tree(words[1]);
-    else if (strcmp(words[0], "last_use") == 0)
-        last_use(container, words + 1, n - 1);
 }
 
 void ending_remove(struct container *container)
 {
-    const msgpack_object_array *steps = container->monitor->config->remove;
+    struct monitor *monitor = container->monitor;
+    struct task task = {.kind = TASK_REMOVE, .attended = control_has_owner(monitor)};
+    int r;
 
     if (container->failure.phase == NULL)
         keep_for_late_waiters(container);
     /* The log and the record are open files below what is removed now. */
     record_deinit(&container->record);
-    log_deinit(&container->monitor->log);
-    /* A tree is removed up to the next mount: ours has to go first. */
-    if (container->monitor->config->rootfs[0] != 0)
-        umount2(container->monitor->config->rootfs, MNT_DETACH | UMOUNT_NOFOLLOW);
-    for (uint32_t i = 0; i < steps->size; i++)
-        remove_step(container, &steps->ptr[i]);
+    log_deinit(&monitor->log);
+    r = children_ask(&monitor->hub.children, &task);
+    if (r < 0)
+        unlink_only(monitor);
+    container->last_use = r > 0;
     container->gone = true;
 }
 
@@ -272,11 +235,24 @@ void ending_leave_unopened(const struct config *config)
     free(lock);
 }
 
+/* A lock without a state file would look like a start: the two go last, and together. */
+static void empty_folder(int dir_fd)
+{
+    int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        if (strcmp(entry->d_name, "state") != 0 && strcmp(entry->d_name, "lock") != 0)
+            unlinkat(dir_fd, entry->d_name, 0);
+    if (dir != NULL)
+        closedir(dir);
+    unlinkat(dir_fd, "state", 0);
+    unlinkat(dir_fd, "lock", 0);
+}
+
 void ending_leave(struct monitor *monitor)
 {
-    /* A lock without a state file would look like a start: the two go last, and together. */
-    static const char *const names[] = {"state.new", "pid", ".pid", "console", "state", "lock"};
-
     /* Nobody new from here on; who has connected already still gets an answer. */
     if (monitor->listener.loop != NULL) {
         unlinkat(monitor->run_dir_fd, "ctl", 0);
@@ -286,8 +262,8 @@ void ending_leave(struct monitor *monitor)
     source_remove(&monitor->listener);
     if (monitor->run_dir_fd < 0)
         ending_leave_unopened(monitor->config);
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        unlinkat(monitor->run_dir_fd, names[i], 0);
+    else
+        empty_folder(monitor->run_dir_fd);
     rmdir(monitor->config->run_dir);
     fd_close(&monitor->run_dir_fd);
     fd_close(&monitor->lock_fd);

@@ -2,17 +2,17 @@
 #include "container/exec.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "container/control.h"
 #include "container/ending.h"
 #include "container/monitor.h"
+#include "container/perform.h"
 #include "container/reply.h"
 #include "engine/client.h"
+#include "remora.h"
 #include "util/fd.h"
 
 struct exec *exec_find(struct monitor *monitor, const char *id)
@@ -23,26 +23,25 @@ struct exec *exec_find(struct monitor *monitor, const char *id)
     return NULL;
 }
 
-static void console_name(const struct exec *exec, char *name, size_t capacity)
+/* Scratch files of the start; the second pid file is what runc leaves of one that it couldn't write. */
+static void forget_start(struct exec *exec)
 {
-    snprintf(name, capacity, "console-%u", exec->number);
-}
+    int dir_fd = monitor_of(exec->session.hub)->run_dir_fd;
+    char name[PERFORM_NAME_MAX + 1];
 
-static void close_console(struct exec *exec)
-{
-    char name[32];
-
-    if (exec->console < 0)
-        return;
     fd_close(&exec->console);
-    console_name(exec, name, sizeof(name));
-    unlinkat(monitor_of(exec->session.hub)->run_dir_fd, name, 0);
+    perform_console_name(name, exec->call.number);
+    unlinkat(dir_fd, name, 0);
+    name[0] = '.';
+    perform_pid_name(name + 1, exec->call.number);
+    unlinkat(dir_fd, name, 0);
+    unlinkat(dir_fd, name + 1, 0);
 }
 
 static void exec_free(struct exec *exec)
 {
-    struct monitor *monitor = monitor_of(exec->session.hub);
-    char partial[32];
+    struct hub *hub = exec->session.hub;
+    struct monitor *monitor = monitor_of(hub);
 
     for (struct exec **at = &monitor->execs; *at != NULL; at = &(*at)->next) {
         if (*at == exec) {
@@ -50,18 +49,14 @@ static void exec_free(struct exec *exec)
             break;
         }
     }
-    for (struct client *client = monitor->hub.clients; client != NULL; client = client->next)
+    for (struct client *client = hub->clients; client != NULL; client = client->next)
         if (client->session == &exec->session)
             session_detach(&exec->session, client);
     session_stop(&exec->session);
     stdio_deinit(&exec->stdio);
-    close_console(exec);
-    snprintf(partial, sizeof(partial), ".exec-%u.pid", exec->number);
-    unlinkat(monitor->run_dir_fd, partial, 0); /* what runc leaves of a pid file that it couldn't write */
-    if (exec->pid_path != NULL)
-        unlink(exec->pid_path);
-    free(exec->pid_path);
-    free(exec);
+    forget_start(exec);
+    exec->session.hub = NULL;
+    pool_release(&monitor->exec_pool, exec);
     monitor_check_done(monitor);
 }
 
@@ -122,15 +117,18 @@ static bool is_attached(const struct exec *exec)
 
 static int adopt(struct exec *exec, struct failure *failure)
 {
-    pid_t pid = runtime_read_pid(exec->pid_path);
+    char name[PERFORM_NAME_MAX];
+    pid_t pid;
     int r;
 
+    perform_pid_name(name, exec->call.number);
+    pid = runtime_read_pid(monitor_of(exec->session.hub)->run_dir_fd, name);
     if (pid < 0)
-        return failure_errno(failure, "read pid file", exec->pid_path, pid);
-    if (exec->session.tty) {
-        int master = console_receive(exec->console);
-
-        r = master < 0 ? master : stdio_pty(&exec->stdio, master, exec->rows, exec->cols);
+        return failure_errno(failure, "read pid file", name, pid);
+    if (exec->session.tty && exec->session.out.source.loop == NULL) {
+        if (exec->stdio.out < 0)
+            exec->stdio.out = console_receive(exec->console);
+        r = exec->stdio.out < 0 ? exec->stdio.out : stdio_pty(&exec->stdio, exec->rows, exec->cols);
         if (r < 0)
             return failure_errno(failure, "receive terminal", exec->id, r);
     }
@@ -152,62 +150,41 @@ static void exec_done(struct runtime_call *call, const struct failure *failure)
 
     if (failure == NULL && adopt(exec, &own) < 0)
         failure = &own;
-    close_console(exec);
     if (failure != NULL) {
         reply_failure(exec, failure);
         exec_free(exec);
         return;
     }
-    unlink(exec->pid_path);
     exec->running = true;
+    forget_start(exec);
     if (exec->unwatched)
         exec_ended(&exec->session);
 }
 
-static int start(struct exec *exec, const msgpack_object *fields, int *fds, size_t n_fds, struct failure *failure)
+static int start(struct exec *exec, const msgpack_object *fields, const int *fds, size_t n_fds, struct failure *failure)
 {
     struct monitor *monitor = monitor_of(exec->session.hub);
     struct runtime_call *call = &exec->call;
-    char console[32];
+    int kept[REMORA_PACKET_FDS_MAX];
+    char name[PERFORM_NAME_MAX];
     int r;
 
-    if (asprintf(&exec->pid_path, "%s/exec-%u.pid", monitor->config->run_dir, exec->number) < 0)
-        return failure_errno(failure, "exec", exec->id, -ENOMEM);
-    runtime_prepare(call, "exec", exec_done);
-    runtime_argument(call, "exec");
-    runtime_argument(call, "--detach");
-    runtime_argument(call, "--pid-file");
-    runtime_argument(call, exec->pid_path);
-    /* The process object comes after the preserved descriptors; the runtime opens it before it starts anything. */
-    for (size_t i = 1; i < n_fds; i++)
-        call->kept[call->n_kept++] = fds[i];
-    call->kept[call->n_kept++] = fds[0];
-    snprintf(exec->process_path, sizeof(exec->process_path), "/proc/self/fd/%zu", 2 + n_fds);
-    runtime_argument(call, "--process");
-    runtime_argument(call, exec->process_path);
-    if (n_fds > 1) {
-        snprintf(exec->kept_text, sizeof(exec->kept_text), "%zu", n_fds - 1);
-        runtime_argument(call, "--preserve-fds");
-        runtime_argument(call, exec->kept_text);
-    }
-    if (exec->session.tty) {
-        console_name(exec, console, sizeof(console));
-        exec->console = console_listen(monitor->run_dir_fd, console, exec->console_path, sizeof(exec->console_path));
+    runtime_prepare(call, monitor, TASK_EXEC, "exec", exec_done);
+    call->tty = exec->session.tty;
+    call->with_stdin = msg_bool(fields, "stdin", false);
+    call->uid = (uid_t)msg_int(fields, "uid", 0);
+    call->gid = (gid_t)msg_int(fields, "gid", 0);
+    call->stdio = &exec->stdio;
+    if (call->tty) {
+        perform_console_name(name, monitor->n_calls);
+        exec->console = console_listen(monitor->run_dir_fd, name);
         if (exec->console < 0)
             return failure_errno(failure, "make console socket", exec->id, exec->console);
-        runtime_argument(call, "--console-socket");
-        runtime_argument(call, exec->console_path);
-    } else {
-        r = stdio_pipes(&exec->stdio, msg_bool(fields, "stdin", false), (uid_t)msg_int(fields, "uid", 0),
-                        (gid_t)msg_int(fields, "gid", 0));
-        if (r < 0)
-            return failure_errno(failure, "make stdio pipes", exec->id, r);
-        memcpy(call->stdio, exec->stdio.theirs, sizeof(call->stdio));
-        call->error_fd = exec->stdio.err;
     }
-    runtime_argument(call, monitor->config->id);
-    r = runtime_start(monitor, call);
-    stdio_close_theirs(&exec->stdio);
+    /* The process object comes first in the packet, and last for the runtime (perform.c). */
+    memcpy(kept, fds + 1, (n_fds - 1) * sizeof(*fds));
+    kept[n_fds - 1] = fds[0];
+    r = runtime_start(call, kept, n_fds);
     return r < 0 ? failure_errno(failure, "execute runtime", monitor->config->runtime[0], r) : 0;
 }
 
@@ -221,20 +198,19 @@ static bool is_exec_id(const char *id)
 static struct exec *exec_new(struct monitor *monitor, struct client *client, const char *id,
                              const msgpack_object *fields)
 {
-    struct exec *exec = calloc(1, sizeof(*exec));
+    struct exec *exec = pool_take(&monitor->exec_pool);
 
     if (exec == NULL)
         return NULL;
-    session_init(&exec->session, &monitor->hub, msg_bool(fields, "tty", false), exec_ended);
-    exec->session.stdin_once = true;
     stdio_init(&exec->stdio);
     exec->requester = client;
     exec->console = -1;
-    exec->number = monitor->n_calls;
     exec->detached = msg_bool(fields, "detach", false);
     exec->rows = (unsigned)msg_int(fields, "rows", 0) & 0xffff;
     exec->cols = (unsigned)msg_int(fields, "cols", 0) & 0xffff;
     snprintf(exec->id, sizeof(exec->id), "%s", id);
+    session_init(&exec->session, &monitor->hub, msg_bool(fields, "tty", false), exec_ended);
+    exec->session.stdin_once = true;
     exec->next = monitor->execs;
     monitor->execs = exec;
     return exec;
@@ -307,4 +283,45 @@ void exec_free_all(struct monitor *monitor)
 {
     while (monitor->execs != NULL)
         exec_free(monitor->execs);
+}
+
+void exec_resume_all(struct monitor *monitor)
+{
+    monitor->execs = NULL;
+    pool_resume(&monitor->exec_pool);
+    for (struct exec *exec = pool_each(&monitor->exec_pool, NULL), *next; exec != NULL; exec = next) {
+        next = pool_each(&monitor->exec_pool, exec);
+        if (exec->session.hub == NULL) {
+            pool_release(&monitor->exec_pool, exec);
+            continue;
+        }
+        exec->next = monitor->execs;
+        monitor->execs = exec;
+        loop_know(&monitor->hub.loop, exec->console);
+        session_resume(&exec->session, &exec->stdio);
+    }
+}
+
+/* It was not even started: what it needed went with the killed worker. */
+static void give_up(struct exec *exec)
+{
+    struct failure failure;
+
+    failure_text(&failure, "exec", exec->id, "the monitor's worker was killed while it was starting this: try again");
+    reply_failure(exec, &failure);
+    exec_free(exec);
+}
+
+void exec_resumed_all(struct monitor *monitor)
+{
+    for (struct exec *exec = monitor->execs, *next; exec != NULL; exec = next) {
+        next = exec->next;
+        if (exec->running) {
+            exec->call.state = CALL_IDLE;
+            forget_start(exec);
+            session_resumed(&exec->session);
+        } else if (!runtime_resume(&exec->call)) {
+            give_up(exec);
+        }
+    }
 }

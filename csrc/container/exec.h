@@ -23,12 +23,11 @@ struct exec {
     struct outcome outcome;
     int console;
     bool detached, running, unwatched;
-    unsigned number; /* in scratch names */
     unsigned rows, cols;
     char id[EXEC_ID_MAX + 1];
-    char *pid_path; /* owned */
-    char console_path[64], process_path[32], kept_text[24];
 };
+
+#define EXECS_MAX 1024 /* at the same time */
 
 struct exec_result {
     char id[EXEC_ID_MAX + 1];
@@ -49,6 +48,9 @@ struct exec *exec_find(struct monitor *monitor, const char *id);
 void exec_forget_client(struct monitor *monitor, struct client *client);
 /* Put the list of running and remembered ones. */
 void exec_put_list(const struct monitor *monitor, struct msg_out *out);
+/* In a new worker: take over what is open; then, when clients are back, go on. */
+void exec_resume_all(struct monitor *monitor);
+void exec_resumed_all(struct monitor *monitor);
 /* Free what is left (end of the monitor). */
 void exec_free_all(struct monitor *monitor);
 

@@ -18,15 +18,21 @@
 #include "engine/hub.h"
 #include "log/log.h"
 
+#define CONTAINER_NAME_MAX 255
+
 struct monitor {
     struct hub hub;
-    struct config config;
+    const struct config *config; /* private memory, the same in all workers */
     struct container container;
+    struct pool exec_pool;
     struct exec *execs;
+    char name[CONTAINER_NAME_MAX + 1]; /* the present one */
+    struct failure early_failure; /* of what the keeper did before there was a worker; phase NULL: none */
     struct exec_results exec_results;
     struct source signals, listener;
     struct log log;
     int lock_fd, run_dir_fd;
+    bool begun; /* by a first worker, so that another one can go on */
     unsigned n_calls; /* for unique scratch names */
 };
 

@@ -129,8 +129,7 @@ static bool compose(struct command *command, const struct native *native, const 
  */
 static void last_use(const struct native *native, struct task *task, const char *const *words, size_t n)
 {
-    struct execution unguard = {
-        .argv = words + 1, .environment = native->config.environment, .stdio = {-1, -1, -1}};
+    struct execution unguard = {.argv = words + 1, .environment = native->config.environment, .stdio = {-1, -1, -1}};
 
     if (n < 2 || rmdir(words[0]) < 0)
         return;

@@ -118,15 +118,13 @@ static void resume_for_stop_done(struct runtime_call *call, const struct failure
     container_deliver(container);
 }
 
-static void start_pausing(struct container *container, const char *phase, const char *verb, runtime_done_fn done)
+static void start_pausing(struct container *container, enum native_task kind, const char *phase, runtime_done_fn done)
 {
     struct failure failure;
     int r;
 
-    runtime_prepare(&container->pausing, phase, done);
-    runtime_argument(&container->pausing, verb);
-    runtime_argument(&container->pausing, container->monitor->config->id);
-    r = runtime_start(container->monitor, &container->pausing);
+    runtime_prepare(&container->pausing, container->monitor, kind, phase, done);
+    r = runtime_start(&container->pausing, NULL, 0);
     if (r < 0) {
         failure_errno(&failure, "execute runtime", container->monitor->config->runtime[0], r);
         done(&container->pausing, &failure);
@@ -137,7 +135,7 @@ static void start_pausing(struct container *container, const char *phase, const 
 static void stop_now(struct container *container)
 {
     if (container->paused)
-        start_pausing(container, "resume container", "resume", resume_for_stop_done);
+        start_pausing(container, TASK_UNPAUSE, "resume container", resume_for_stop_done);
     else
         container_deliver(container);
 }
@@ -165,7 +163,7 @@ int container_stop(struct container *container, int signal, int64_t timeout)
     else if (timeout == 0 && container->state == CONTAINER_STARTING)
         timer_set(&container->stop_bound, START_BOUND_NS);
     /* While a pause or unpause is under way, its end goes on with this. */
-    if (container->state == CONTAINER_RUNNING && container->pausing.monitor == NULL)
+    if (container->state == CONTAINER_RUNNING && !runtime_under_way(&container->pausing))
         stop_now(container);
     return 0;
 }
@@ -173,7 +171,7 @@ int container_stop(struct container *container, int signal, int64_t timeout)
 static void pausing_done(struct runtime_call *call, const struct failure *failure)
 {
     struct container *container = container_of(call, struct container, pausing);
-    bool pause = strcmp(call->args[0], "pause") == 0;
+    bool pause = call->kind == TASK_PAUSE;
     struct client *client = container->pauser;
 
     container->pauser = NULL;
@@ -199,13 +197,13 @@ void container_pause(struct container *container, struct client *client, bool pa
 
     if (container->state != CONTAINER_RUNNING)
         failure_text(&failure, op, id, "the container is not running");
-    else if (container->pausing.monitor != NULL)
+    else if (runtime_under_way(&container->pausing))
         failure_text(&failure, op, id, "another pause or unpause is under way");
     else if (container->paused == pause)
         failure_text(&failure, op, id, pause ? "the container is paused already" : "the container is not paused");
     else {
         container->pauser = client;
-        start_pausing(container, pause ? "pause container" : "unpause container", pause ? "pause" : "resume",
+        start_pausing(container, pause ? TASK_PAUSE : TASK_UNPAUSE, pause ? "pause container" : "unpause container",
                       pausing_done);
         return;
     }

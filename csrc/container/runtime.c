@@ -58,6 +58,7 @@ static void call_ended(struct child *child, const struct child_end *end)
 
     call->end = *end;
     call->state = CALL_ENDED;
+    child->telling = false;
     conclude(call);
 }
 
@@ -132,6 +133,7 @@ bool runtime_resume(struct runtime_call *call)
     case CALL_RUNNING:
         children_hold(&monitor->hub.children);
         child_resume(&monitor->hub.loop, &monitor->hub.children, &call->child);
+        child_resumed(&call->child);
         return true;
     case CALL_ENDED:
         children_hold(&monitor->hub.children);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls of the OCI runtime (runc, crun): each is a process that the keeper starts (perform.c) and that writes its errors
- * to a log file of its own. While calls are under way, strangers are not reaped (child.h).
+ * Calls of the OCI runtime (runc, crun): each is a process that the keeper starts (perform.c) and that writes its
+ * errors to a log file of its own. While calls are under way, strangers are not reaped (child.h).
  *
- * A call goes IDLE → STARTING → RUNNING → ENDED → IDLE; `done` is called in ENDED. A new worker takes it up where it is.
+ * A call goes IDLE → STARTING → RUNNING → ENDED → IDLE; `done` is called in ENDED. A new worker takes it up where it
+ * is.
  */
 #ifndef REMORA_CONTAINER_RUNTIME_H
 #define REMORA_CONTAINER_RUNTIME_H

@@ -10,19 +10,22 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "container/control.h"
 #include "container/ending.h"
 #include "container/monitor.h"
+#include "container/perform.h"
+#include "container/work.h"
+#include "engine/keeper.h"
 #include "remora.h"
 #include "util/fd.h"
 #include "util/kernel.h"
 
 #define CONFIG_MAX (16 * 1024 * 1024)
+
+#define KEPT_SIZE ((size_t)64 << 20) /* of addresses; little of it is ever touched */
 
 int start_daemon(void)
 {
@@ -43,80 +46,6 @@ int start_daemon(void)
     umask(022);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     return 0;
-}
-
-/* ---- the native protocol ---- */
-
-static void client_gone(struct client *client)
-{
-    struct monitor *monitor = monitor_of(client->hub);
-
-    exec_forget_client(monitor, client);
-    container_forget_client(&monitor->container, client);
-}
-
-static void check_done(struct hub *hub)
-{
-    const struct monitor *monitor = monitor_of(hub);
-
-    if (monitor->container.state == CONTAINER_DONE && hub->clients == NULL && monitor->execs == NULL)
-        hub->loop.quit = true;
-}
-
-static void idle(struct hub *hub, bool quiet)
-{
-    struct monitor *monitor = monitor_of(hub);
-
-    source_await(&monitor->listener, EPOLLIN); /* it may have had to wait for resources */
-    if (quiet)
-        log_idle(&monitor->log);
-}
-
-static const struct protocol native_protocol = {
-    .chunk = REMORA_PAYLOAD_MAX,
-    .packet = control_packet,
-    .lagging = control_tell_lagging,
-    .gone = client_gone,
-    .check_done = check_done,
-    .idle = idle,
-};
-
-void monitor_check_done(struct monitor *monitor)
-{
-    check_done(&monitor->hub);
-}
-
-/* ---- signals ---- */
-
-static void signals_ready(struct source *source, uint32_t events)
-{
-    struct monitor *monitor = container_of(source, struct monitor, signals);
-    struct signalfd_siginfo info;
-
-    (void)events;
-    if (read(source->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-        return;
-    if (info.ssi_signo == SIGCHLD) {
-        children_reap(&monitor->hub.children);
-        return;
-    }
-    /* Whoever ends the monitor means the container: a service manager, the end of a session. */
-    monitor->container.stop_requested = true;
-    container_signal(&monitor->container, (int)info.ssi_signo);
-}
-
-static int watch_signals(struct monitor *monitor)
-{
-    sigset_t mask;
-    int fd;
-
-    sigemptyset(&mask);
-    sigaddset(&mask, SIGCHLD);
-    sigaddset(&mask, SIGTERM);
-    sigaddset(&mask, SIGINT);
-    sigaddset(&mask, SIGQUIT);
-    fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-    return fd < 0 ? -errno : source_add(&monitor->hub.loop, &monitor->signals, fd, EPOLLIN, signals_ready);
 }
 
 /* ---- what was handed over ---- */
@@ -163,22 +92,15 @@ static int take_rootfs(const struct config *config, struct failure *failure)
     return 0;
 }
 
-static int set_up(struct monitor *monitor, struct failure *failure)
+static int set_up(struct native *native, struct failure *failure)
 {
-    struct config *config = monitor->config;
-    int r;
+    const struct config *config = &native->config;
 
-    monitor->run_dir_fd = open(config->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (monitor->run_dir_fd < 0)
+    native->run_dir_fd = open(config->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (native->run_dir_fd < 0)
         return failure_errno(failure, "open run folder", config->run_dir, -errno);
     if (chdir("/") < 0)
         return failure_errno(failure, "change folder", "/", -errno);
-    r = watch_signals(monitor);
-    if (r < 0)
-        return failure_errno(failure, "watch signals", config->id, r);
-    r = control_listen(monitor);
-    if (r < 0)
-        return failure_errno(failure, "listen", config->run_dir, r);
     return take_rootfs(config, failure);
 }
 
@@ -204,56 +126,56 @@ static int tell_early_failure(const struct config *config, const struct failure 
     return -EINVAL;
 }
 
-int start_monitor(struct monitor *monitor)
+/* The kept memory of a monitor; it is all zero but for what is set here. */
+static int lay_out(struct native *native, struct board **board)
 {
-    struct failure failure = {0};
-    struct client *spawner;
-    int r;
+    struct kept kept;
+    struct monitor *monitor;
+    int r = kept_map(&kept, KEPT_SIZE);
 
-    *monitor = (struct monitor){.lock_fd = FD_LOCK, .run_dir_fd = -1, .log = {.fd = -1}};
-    monitor->signals.fd = monitor->listener.fd = -1;
-    monitor->hub.loop.epoll_fd = -1;
-    r = read_config(monitor->config, &failure);
-    /* What was preserved is known now; what we make ourselves must come after the rest is closed. */
-    keep_descriptors(monitor->config);
-    if (r == 0) {
-        r = hub_init(&monitor->hub, &native_protocol);
-        if (r < 0)
-            failure_errno(&failure, "make the event loop", monitor->config->id, r);
-    }
     if (r < 0)
-        return tell_early_failure(monitor->config, &failure);
-    fcntl(FD_SPAWNER, F_SETFL, O_NONBLOCK);
-    spawner = client_new(&monitor->hub, FD_SPAWNER);
-    if (spawner == NULL)
+        return r;
+    monitor = kept_take(&kept, sizeof(*monitor), sizeof(max_align_t));
+    *board = kept_take(&kept, sizeof(**board), sizeof(max_align_t));
+    if (monitor == NULL || *board == NULL)
         return -ENOMEM;
-    spawner->spawner = true;
-    r = container_init(&monitor->container, monitor);
-    if (r < 0) {
-        failure_errno(&failure, "make timers", monitor->config->id, r);
-        return tell_early_failure(monitor->config, &failure);
-    }
-    if (monitor->config->attach != NULL)
-        control_attach(spawner, &monitor->container.main, monitor->config->attach);
-    if (set_up(monitor, &failure) < 0)
-        container_fail(&monitor->container, &failure);
-    else
-        container_start(&monitor->container);
-    hub_watch_idle(&monitor->hub);
-    return 0;
+    r = kept_pool(&kept, &monitor->exec_pool, sizeof(struct exec), EXECS_MAX);
+    if (r == 0)
+        r = hub_lay_out(&monitor->hub, &kept);
+    if (r == 0)
+        r = board_init(*board);
+    monitor->config = &native->config;
+    monitor->hub.children.board = *board;
+    monitor->lock_fd = FD_LOCK;
+    snprintf(monitor->name, sizeof(monitor->name), "%s", native->config.name);
+    native->monitor = monitor;
+    return r;
 }
 
-void start_deinit(struct monitor *monitor)
+int start_monitor(void)
 {
-    exec_free_all(monitor);
-    while (monitor->hub.clients != NULL)
-        client_free(monitor->hub.clients);
-    container_deinit(&monitor->container);
-    source_remove(&monitor->listener);
-    source_remove(&monitor->signals);
-    log_deinit(&monitor->log);
-    config_deinit(monitor->config);
-    fd_close(&monitor->run_dir_fd);
-    fd_close(&monitor->lock_fd);
-    hub_deinit(&monitor->hub);
+    static const struct keeper_program program = {.work = native_work, .perform = native_perform};
+    struct native native = {.run_dir_fd = -1};
+    struct failure failure = {0};
+    struct board *board = NULL;
+    int r;
+
+    r = read_config(&native.config, &failure);
+    /* What was preserved is known now; what we make ourselves must come after the rest is closed. */
+    keep_descriptors(&native.config);
+    if (r == 0) {
+        r = lay_out(&native, &board);
+        if (r < 0)
+            failure_errno(&failure, "make memory for the monitor", native.config.id, r);
+    }
+    if (r < 0)
+        return tell_early_failure(&native.config, &failure);
+    set_up(&native, &native.monitor->early_failure);
+    native.monitor->run_dir_fd = native.run_dir_fd;
+    r = keeper_run(board, &program, &native);
+    if (r < 0) {
+        failure_errno(&failure, "start the worker", native.config.id, r);
+        return tell_early_failure(&native.config, &failure);
+    }
+    return r;
 }

@@ -5,16 +5,13 @@
 #ifndef REMORA_CONTAINER_START_H
 #define REMORA_CONTAINER_START_H
 
-struct monitor;
-
 /* Own session, parent gone, signals blocked, subreaper. 1: this is the parent, which has to end; 0: the daemon; -errno.
  */
 int start_daemon(void);
 /*
- * Set all up and start the container. 0: the loop may run, also if the container couldn't be started (the spawner is
- * told); -errno: there is nothing to run (the spawner was told as far as possible).
+ * Set up what needs rights, and be the keeper until the end. The exit status, or -errno when there was nothing to run
+ * (the spawner was told as far as possible).
  */
-int start_monitor(struct monitor *monitor);
-void start_deinit(struct monitor *monitor);
+int start_monitor(void);
 
 #endif

@@ -58,6 +58,8 @@ static bool settle(struct child *child, bool last)
     collect(child, &end);
     if (!end.known && !last)
         return false;
+    child->end = end;
+    child->telling = true;
     child_forget(child);
     child->ended(child, &end);
     return true;
@@ -254,6 +256,14 @@ void child_resume(struct loop *loop, struct children *children, struct child *ch
     child->entry = entry != NULL ? entry : board_expect(children->board, child->pid);
     (void)!write(children->ends.fd, &(uint64_t){1}, sizeof(uint64_t));
     poke(children);
+}
+
+void child_resumed(struct child *child)
+{
+    struct child_end end = child->end;
+
+    if (child->telling && child->children == NULL)
+        child->ended(child, &end);
 }
 
 int child_signal(const struct child *child, int signal)

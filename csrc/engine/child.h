@@ -2,9 +2,9 @@
 /*
  * Processes that a worker wants to know the end of: each held by its pidfd, so that a recycled pid doesn't matter.
  *
- * They are the keeper's children: it reaps them and notes their ends on the board (board.h). Those that nobody asked for
- * are reaped, too, but not while a runtime call is under way, for the container's init, whose pid is only known after
- * the call, may be among them (`children_hold`).
+ * They are the keeper's children: it reaps them and notes their ends on the board (board.h). Those that nobody asked
+ * for are reaped, too, but not while a runtime call is under way, for the container's init, whose pid is only known
+ * after the call, may be among them (`children_hold`).
  *
  * Once the keeper is gone they belong to whoever inherits them, and the kernel tells how they ended (PIDFD_GET_INFO,
  * Linux 6.15); before that version nobody can tell.
@@ -43,6 +43,8 @@ struct child {
     struct end_entry *entry;
     struct source pidfd;
     struct timer patience; /* how long it is waited for that somebody tells how it ended */
+    struct child_end end; /* while `telling` */
+    bool telling; /* it has ended; cleared by the owner once that is noted */
     void (*ended)(struct child *child, const struct child_end *end);
 };
 
@@ -63,8 +65,10 @@ int child_watch(struct loop *loop, struct children *children, struct child *chil
 /* Watch a process that the keeper started: `pidfd` is taken, on failure too. */
 int child_watch_task(struct loop *loop, struct children *children, struct child *child, const struct task *task,
                      void (*ended)(struct child *child, const struct child_end *end));
-/* Watch on in a new worker; its end may be told at once. Only after children_init. */
+/* Watch on in a new worker. Only after children_init. */
 void child_resume(struct loop *loop, struct children *children, struct child *child);
+/* Tell an end that the killed worker did not live to note; when all else is there again. */
+void child_resumed(struct child *child);
 /* Signal through the pidfd. 0 or -errno (-ESRCH: it has ended). */
 int child_signal(const struct child *child, int signal);
 /* Stop watching; safe when not watched. */

@@ -13,6 +13,7 @@
 #include "util/fd.h"
 
 #define RECEIVE_MAX (1 + REMORA_PAYLOAD_MAX)
+#define UNTOUCHED ((char)0xff) /* no packet of the native protocol begins so */
 /* So many clients that are gone are kept for the sake of input that the process does not take; it may never. */
 #define HUNG_UP_MAX 16
 
@@ -26,18 +27,18 @@ static void client_ready(struct source *source, uint32_t events);
 
 struct client *client_new(struct hub *hub, int fd)
 {
-    struct client *client = calloc(1, sizeof(*client));
+    struct client *client = pool_take(&hub->client_pool);
 
     if (client == NULL) {
         fd_close(&fd);
         return NULL;
     }
-    client->hub = hub;
     client->last = &client->first;
     if (source_add(&hub->loop, &client->source, fd, EPOLLIN, client_ready) < 0) {
-        free(client);
+        pool_release(&hub->client_pool, client);
         return NULL;
     }
+    client->hub = hub;
     client->next = hub->clients;
     hub->clients = client;
     return client;
@@ -80,7 +81,10 @@ void client_free(struct client *client)
     if (client->session != NULL)
         session_detach(client->session, client);
     hub->protocol->gone(client);
-    free(client);
+    client->hub = NULL;
+    if (hub->flight.reader == client)
+        hub->flight.reader = NULL;
+    pool_release(&hub->client_pool, client);
     hub->protocol->check_done(hub);
 }
 
@@ -233,11 +237,13 @@ static enum received receive_one(struct client *client)
     size_t n_fds;
     ssize_t n;
 
-    if (buffer == NULL)
-        return RECEIVED_NOTHING;
+    buffer[0] = UNTOUCHED;
+    client->hub->flight.reader = client;
     n = recvmsg(client->source.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        client->hub->flight.reader = NULL;
         return RECEIVED_NOTHING;
+    }
     if (n <= 0) {
         client_free(client);
         return RECEIVED_END;
@@ -245,7 +251,10 @@ static enum received receive_one(struct client *client)
     n_fds = take_descriptors(&message, fds, REMORA_PACKET_FDS_MAX);
     if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
         n = 0; /* larger than any packet of the protocol: not for us */
-    return client->hub->protocol->packet(client, buffer, (size_t)n, fds, n_fds) ? RECEIVED_PACKET : RECEIVED_END;
+    if (!client->hub->protocol->packet(client, buffer, (size_t)n, fds, n_fds))
+        return RECEIVED_END;
+    client->hub->flight.reader = NULL;
+    return RECEIVED_PACKET;
 }
 
 /* What it asked while the container was ending gets its answer; then it goes, as soon as that is sent. */
@@ -257,6 +266,46 @@ static void answer_and_free(struct client *client)
         received = receive_one(client);
     if (received == RECEIVED_NOTHING && client->first == NULL)
         client_free(client);
+}
+
+void client_resume(struct client *client)
+{
+    struct hub *hub = client->hub;
+    size_t lost = client->queued;
+
+    client->first = NULL;
+    client->last = &client->first;
+    client->queued = 0;
+    client->throttles = false;
+    if (hub == NULL || client->source.loop == NULL) {
+        client->hub = NULL;
+        pool_release(&hub->client_pool, client);
+        return;
+    }
+    client->next = hub->clients;
+    hub->clients = client;
+    client->source.events = EPOLLIN;
+    source_resume(&client->source);
+    if (lost > 0)
+        hub->protocol->lost(client, lost);
+}
+
+void client_resumed(struct client *client)
+{
+    struct hub *hub = client->hub;
+
+    if (client->source.loop == NULL) {
+        client_free(client);
+        return;
+    }
+    if (hub->flight.reader == client) {
+        hub->flight.reader = NULL;
+        if (hub_scratch(hub)[0] != UNTOUCHED && !hub->protocol->interrupted(client, hub_scratch(hub))) {
+            client_free(client);
+            return;
+        }
+    }
+    await_events(client);
 }
 
 static unsigned count_hung_up(const struct hub *hub)

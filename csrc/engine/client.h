@@ -50,6 +50,12 @@ struct client {
 struct client *client_new(struct hub *hub, int fd);
 /* Close and free; what it was attached to goes on. */
 void client_free(struct client *client);
+/*
+ * In a new worker: first all clients are listed and watched again, without their queues; then, when sessions are back,
+ * what was being read from one is dealt with.
+ */
+void client_resume(struct client *client);
+void client_resumed(struct client *client);
 /* Free once what is queued has been sent; never before the next round of the loop. */
 void client_finish(struct client *client);
 

@@ -128,8 +128,8 @@ static void one_line(char *text)
         text[--length] = 0;
 }
 
-void failure_runtime(struct failure *failure, const char *phase, const char *object, int dir_fd,
-                     const char *log_name, const char *output, size_t output_size, int wait_status)
+void failure_runtime(struct failure *failure, const char *phase, const char *object, int dir_fd, const char *log_name,
+                     const char *output, size_t output_size, int wait_status)
 {
     char log[RUNTIME_LOG_MAX];
     CLEANUP_FD int fd = openat(dir_fd, log_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

@@ -25,11 +25,11 @@ int failure_errno(struct failure *failure, const char *phase, const char *object
 void failure_text(struct failure *failure, const char *phase, const char *object, const char *text);
 
 /*
- * A runtime call that failed: reads the runtime's JSON log (`log_name` in the folder `dir_fd`), else takes `output` (what it said on
- * stderr), and finds the exit status: 127 command not found, 126 not executable, 125 anything else.
+ * A runtime call that failed: reads the runtime's JSON log (`log_name` in the folder `dir_fd`), else takes `output`
+ * (what it said on stderr), and finds the exit status: 127 command not found, 126 not executable, 125 anything else.
  */
-void failure_runtime(struct failure *failure, const char *phase, const char *object, int dir_fd,
-                     const char *log_name, const char *output, size_t output_size, int wait_status);
+void failure_runtime(struct failure *failure, const char *phase, const char *object, int dir_fd, const char *log_name,
+                     const char *output, size_t output_size, int wait_status);
 
 /* Put `phase`, `object`, `error`, `errno` and `status` (five keys) into a map. */
 void failure_put(const struct failure *failure, struct msg_out *out);

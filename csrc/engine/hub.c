@@ -1,31 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/hub.h"
 
+#include <errno.h>
 #include <stdint.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "engine/client.h"
+#include "engine/session.h"
 #include "remora.h"
-#include "util/kernel.h"
+#include "util/memory.h"
 
+#define CLIENTS_MAX 1024
+#define INPUTS_MAX 16
 #define IDLE_AFTER_NS SECOND_NS
-#define STACK_RELEASED ((uintptr_t)65536)
-#define STACK_KEPT ((uintptr_t)512)
+#define PAGE ((size_t)4096)
 #define SCRATCH_OFFSET 63 /* the type byte stands right before a multiple of 64 */
 #define SCRATCH_SIZE (SCRATCH_OFFSET + 1 + REMORA_PAYLOAD_MAX)
-
-/*
- * The start goes deeper down the stack than the loop does afterwards: three pages that would stay with an idle monitor.
- * Half a kilobyte below this frame is kept, for the call itself. What of the range was never mapped doesn't matter.
- */
-static void release_stack(void)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t end = ((uintptr_t)__builtin_frame_address(0) - STACK_KEPT) & ~(page - 1);
-
-    (void)madvise((void *)(end - STACK_RELEASED), STACK_RELEASED, MADV_DONTNEED);
-}
 
 static void idle_due(struct timer *timer)
 {
@@ -37,21 +26,63 @@ static void idle_due(struct timer *timer)
         timer_set(timer, IDLE_AFTER_NS);
         return;
     }
-    if (hub->scratch != NULL)
-        munmap(hub->scratch, SCRATCH_SIZE);
-    hub->scratch = NULL;
+    if (hub->scratch_dirty)
+        kept_forget(hub->scratch, SCRATCH_SIZE);
+    hub->scratch_dirty = false;
     memory_trim();
-    release_stack();
+    memory_release_stack();
 }
 
-int hub_init(struct hub *hub, const struct protocol *protocol)
+int hub_lay_out(struct hub *hub, struct kept *kept)
 {
-    int r;
+    int r = kept_pool(kept, &hub->client_pool, sizeof(struct client), CLIENTS_MAX);
 
-    *hub = (struct hub){.protocol = protocol, .loop.epoll_fd = -1};
+    if (r == 0)
+        r = kept_pool(kept, &hub->input_pool, INPUT_SIZE, INPUTS_MAX);
+    hub->scratch = kept_take(kept, SCRATCH_SIZE + PAGE, PAGE);
+    return hub->scratch == NULL ? -ENOMEM : r;
+}
+
+int hub_init(struct hub *hub, const struct protocol *protocol, struct board *board,
+             void (*signalled)(struct children *children, int signal))
+{
+    int r = loop_init(&hub->loop);
+
+    hub->protocol = protocol;
     hub->idle.source.fd = -1;
-    r = loop_init(&hub->loop);
+    if (r == 0)
+        r = children_init(&hub->children, &hub->loop, board, signalled);
     return r < 0 ? r : timer_init(&hub->loop, &hub->idle, idle_due);
+}
+
+int hub_resume(struct hub *hub)
+{
+    int r = loop_resume(&hub->loop);
+
+    if (r == 0)
+        r = children_init(&hub->children, &hub->loop, hub->children.board, hub->children.signalled);
+    if (r < 0)
+        return r;
+    loop_know(&hub->loop, hub->children.board->answer_fd);
+    timer_resume(&hub->idle);
+    hub->clients = NULL;
+    pool_resume(&hub->client_pool);
+    pool_resume(&hub->input_pool);
+    for (struct client *client = pool_each(&hub->client_pool, NULL), *next; client != NULL; client = next) {
+        next = pool_each(&hub->client_pool, client);
+        client_resume(client);
+    }
+    return 0;
+}
+
+void hub_resumed(struct hub *hub)
+{
+    session_finish_flight(hub);
+    for (struct client *client = hub->clients, *next; client != NULL; client = next) {
+        next = client->next;
+        client_resumed(client);
+    }
+    hub_watch_idle(hub);
 }
 
 void hub_deinit(struct hub *hub)
@@ -59,6 +90,7 @@ void hub_deinit(struct hub *hub)
     while (hub->clients != NULL)
         client_free(hub->clients);
     timer_deinit(&hub->idle);
+    children_deinit(&hub->children);
     loop_deinit(&hub->loop);
 }
 
@@ -69,16 +101,9 @@ void hub_watch_idle(struct hub *hub)
 
 char *hub_scratch(struct hub *hub)
 {
-    if (hub->scratch != NULL) {
-        hub->scratch_used = true;
-    } else {
-        void *mapped = mmap(NULL, SCRATCH_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-        if (mapped == MAP_FAILED)
-            return NULL;
-        hub->scratch = mapped;
-        hub->scratch_used = false;
+    hub->scratch_used = hub->scratch_dirty;
+    if (!hub->scratch_dirty)
         hub_watch_idle(hub);
-    }
+    hub->scratch_dirty = true;
     return hub->scratch + SCRATCH_OFFSET;
 }

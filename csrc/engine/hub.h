@@ -10,10 +10,12 @@
 #include <stddef.h>
 
 #include "engine/child.h"
+#include "engine/kept.h"
 #include "engine/loop.h"
 
 struct client;
 struct hub;
+struct stream;
 
 /* How clients are spoken to. */
 struct protocol {
@@ -25,6 +27,13 @@ struct protocol {
     bool (*packet)(struct client *client, char *packet, size_t size, int *fds, size_t n_fds);
     /* The queue of a client that must not hold up anything grew too long and was dropped: the last it may be told. */
     void (*lagging)(struct client *client);
+    /* So many bytes that were queued for a client went with a killed worker. */
+    void (*lost)(struct client *client, size_t bytes);
+    /*
+     * A worker was killed while it handled this packet, or had only just taken it. false: what it asked for may or may
+     * not have been done; the client is to be freed, and may ask again.
+     */
+    bool (*interrupted)(struct client *client, const char *packet);
     /* A client is about to be freed: nobody may refer to it any more. */
     void (*gone)(struct client *client);
     /* The last client may have gone. */
@@ -33,25 +42,52 @@ struct protocol {
     void (*idle)(struct hub *hub, bool quiet);
 };
 
+/*
+ * What is being done with the bytes in the scratch buffer: what a worker that is killed leaves to the next one.
+ */
+struct flight {
+    struct stream *stream; /* output is on its way from this stream; NULL: none is */
+    size_t size; /* bytes asked for, and then read; 0: as many as there are (a terminal) */
+    bool read; /* `size` bytes are in the scratch buffer */
+    bool logged;
+    uint64_t bytes_before; /* of the stream */
+    size_t sent; /* bytes of whole pieces that all clients have */
+    struct client *reader; /* a packet of this client is being taken or handled; NULL: none is */
+};
+
 struct hub {
     struct loop loop;
     struct children children;
     const struct protocol *protocol;
+    struct pool client_pool, input_pool;
     struct client *clients;
     struct timer idle; /* gives memory back after the last traffic */
-    char *scratch; /* mapped while there is traffic */
-    bool scratch_used; /* since the idle timer last looked */
+    char *scratch; /* in kept memory */
+    bool scratch_dirty, scratch_used; /* there is memory to give back; since the idle timer last looked */
+    struct flight flight;
 };
 
-/* 0 or -errno; safe to deinit in either case. */
-int hub_init(struct hub *hub, const struct protocol *protocol);
+#define INPUT_SIZE ((size_t)1 << 20) /* of one item of input_pool: input that a process doesn't take yet */
+
+/* Lay out what the hub needs in kept memory, once, before the first worker. The rest must be zero. 0 or -ENOMEM. */
+int hub_lay_out(struct hub *hub, struct kept *kept);
+/* In the first worker. Ends begin held (children_release). 0 or -errno; safe to deinit in either case. */
+int hub_init(struct hub *hub, const struct protocol *protocol, struct board *board,
+             void (*signalled)(struct children *children, int signal));
+/*
+ * In a new worker: a fresh loop; clients are there again, without what was queued for them. 0 or -errno. Sessions, and
+ * whatever else has sources, are the caller's; hub_resumed when all that is done.
+ */
+int hub_resume(struct hub *hub);
+/* When sessions and all else are back: finish what the killed worker was doing with the scratch buffer. */
+void hub_resumed(struct hub *hub);
 /* Frees the clients, too. */
 void hub_deinit(struct hub *hub);
 /* Look for idleness in a while. */
 void hub_watch_idle(struct hub *hub);
 /*
  * The buffer for one packet: type byte and REMORA_PAYLOAD_MAX bytes, the payload at a multiple of 64. Shared by all;
- * valid until the callback returns. NULL without memory.
+ * valid until the callback returns.
  */
 char *hub_scratch(struct hub *hub);
 

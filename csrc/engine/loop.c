@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/loop.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/fd.h"
@@ -19,6 +23,73 @@ int loop_init(struct loop *loop)
 void loop_deinit(struct loop *loop)
 {
     fd_close(&loop->epoll_fd);
+}
+
+struct known_fds {
+    size_t n, capacity;
+    int fds[];
+};
+
+int loop_resume(struct loop *loop)
+{
+    size_t capacity = 64;
+    int r = loop_init(loop);
+
+    if (r < 0)
+        return r;
+    loop->known = malloc(sizeof(*loop->known) + capacity * sizeof(int));
+    if (loop->known == NULL)
+        return -ENOMEM;
+    *loop->known = (struct known_fds){.capacity = capacity};
+    loop_know(loop, loop->epoll_fd);
+    return 0;
+}
+
+void loop_know(struct loop *loop, int fd)
+{
+    struct known_fds *known = loop->known;
+
+    if (known == NULL || fd < 0)
+        return;
+    if (known->n == known->capacity) {
+        known = realloc(known, sizeof(*known) + 2 * known->capacity * sizeof(int));
+        /* Without memory for the list nothing is swept: rather a descriptor too many. */
+        if (known == NULL) {
+            free(loop->known);
+            loop->known = NULL;
+            return;
+        }
+        known->capacity *= 2;
+        loop->known = known;
+    }
+    known->fds[known->n++] = fd;
+}
+
+static bool is_known(const struct known_fds *known, int fd)
+{
+    for (size_t i = 0; i < known->n; i++)
+        if (known->fds[i] == fd)
+            return true;
+    return false;
+}
+
+void loop_sweep(struct loop *loop, bool (*claim)(void *context, int fd), void *context)
+{
+    DIR *dir = loop->known != NULL ? opendir("/proc/self/fd") : NULL;
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        int fd = atoi(entry->d_name);
+
+        if (fd <= STDERR_FILENO || fd == dirfd(dir) || is_known(loop->known, fd))
+            continue;
+        if (claim == NULL || !claim(context, fd))
+            fd_close(&fd);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    free(loop->known);
+    loop->known = NULL;
 }
 
 int loop_run(struct loop *loop)
@@ -72,6 +143,7 @@ int source_add(struct loop *loop, struct source *source, int fd, uint32_t events
     int r;
 
     *source = (struct source){.loop = loop, .fd = fd, .events = events, .ready = ready};
+    loop_know(loop, fd);
     if (events == 0)
         return 0;
     r = control(source, EPOLL_CTL_ADD, events);
@@ -105,9 +177,23 @@ void source_remove(struct source *source)
     forget_fetched(source);
     if (source->events != 0)
         control(source, EPOLL_CTL_DEL, 0);
-    fd_close(&source->fd);
     source->loop = NULL;
     source->events = 0;
+    fd_close(&source->fd);
+}
+
+void source_resume(struct source *source)
+{
+    struct loop *loop = source->loop;
+
+    if (loop == NULL)
+        return;
+    if (fcntl(source->fd, F_GETFD) < 0 || (source->events != 0 && control(source, EPOLL_CTL_ADD, source->events) < 0)) {
+        source->loop = NULL;
+        source->events = 0;
+        source->fd = -1;
+    }
+    loop_know(loop, source->fd);
 }
 
 static void timer_ready(struct source *source, uint32_t events)
@@ -117,16 +203,27 @@ static void timer_ready(struct source *source, uint32_t events)
 
     (void)events;
     /* Cleared or set anew since the event was fetched: then there is nothing to read. */
-    if (read(source->fd, &expirations, sizeof(expirations)) == (ssize_t)sizeof(expirations))
-        timer->due(timer);
+    if (read(source->fd, &expirations, sizeof(expirations)) != (ssize_t)sizeof(expirations))
+        return;
+    timer->firing = true;
+    timer->deadline_ns = 0;
+    timer->due(timer);
+    timer->firing = false;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
 int timer_init(struct loop *loop, struct timer *timer, void (*due)(struct timer *timer))
 {
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 
-    timer->due = due;
-    timer->source = (struct source){.fd = -1};
+    *timer = (struct timer){.due = due, .source.fd = -1};
     if (fd < 0)
         return -errno;
     return source_add(loop, &timer->source, fd, EPOLLIN, timer_ready);
@@ -138,6 +235,7 @@ void timer_set(struct timer *timer, int64_t after_ns)
 
     if (after_ns <= 0)
         when.it_value.tv_nsec = 1;
+    timer->deadline_ns = now_ns() + after_ns;
     timerfd_settime(timer->source.fd, 0, &when, NULL);
 }
 
@@ -145,20 +243,27 @@ void timer_clear(struct timer *timer)
 {
     struct itimerspec never = {0};
 
+    timer->deadline_ns = 0;
     if (timer->source.loop != NULL)
         timerfd_settime(timer->source.fd, 0, &never, NULL);
 }
 
 bool timer_is_set(const struct timer *timer)
 {
-    struct itimerspec when;
-
-    if (timer->source.loop == NULL || timerfd_gettime(timer->source.fd, &when) < 0)
-        return false;
-    return when.it_value.tv_sec != 0 || when.it_value.tv_nsec != 0;
+    return timer->source.loop != NULL && timer->deadline_ns != 0;
 }
 
 void timer_deinit(struct timer *timer)
 {
     source_remove(&timer->source);
+}
+
+void timer_resume(struct timer *timer)
+{
+    struct loop *loop = timer->source.loop;
+    int64_t deadline_ns = timer->firing ? 1 : timer->deadline_ns;
+
+    /* The old descriptor may have been read, or not: a new one is made, and that one is swept away. */
+    if (loop != NULL && timer_init(loop, timer, timer->due) == 0 && deadline_ns != 0)
+        timer_set(timer, deadline_ns - now_ns());
 }

@@ -5,6 +5,8 @@
  * A source owns its descriptor from source_add to source_remove, which closes it. A source may be removed, also
  * by another source's callback, at any moment of a round: an event that was already fetched for it is dropped.
  * Timers are timerfds, armed only while something is due, so that an idle loop makes no system call at all.
+ *
+ * Sources are in kept memory: a new worker takes them over (kept.h). So a descriptor is forgotten before it is closed.
  */
 #ifndef REMORA_ENGINE_LOOP_H
 #define REMORA_ENGINE_LOOP_H
@@ -21,6 +23,7 @@ struct loop {
     bool quit;
     int n_fetched;
     struct epoll_event fetched[LOOP_ROUND]; /* of the round that is being handled */
+    struct known_fds *known; /* private: while a new worker takes over */
 };
 
 struct source;
@@ -35,6 +38,17 @@ struct source {
 
 int loop_init(struct loop *loop);
 void loop_deinit(struct loop *loop);
+/*
+ * Begin anew in a new worker: until loop_sweep, descriptors of sources are remembered, and those told by loop_know.
+ * 0 or -errno.
+ */
+int loop_resume(struct loop *loop);
+void loop_know(struct loop *loop, int fd);
+/*
+ * Close all descriptors but the known ones and stdio: what a killed worker had just opened or was about to close.
+ * `claim`, if not NULL, may take one for itself (true).
+ */
+void loop_sweep(struct loop *loop, bool (*claim)(void *context, int fd), void *context);
 /* Handle events until loop->quit. 0 or -errno. */
 int loop_run(struct loop *loop);
 
@@ -44,9 +58,16 @@ int source_add(struct loop *loop, struct source *source, int fd, uint32_t events
 int source_await(struct source *source, uint32_t events);
 /* Leave the loop and close; safe on a source that is not in a loop. */
 void source_remove(struct source *source);
+/*
+ * In a new worker, with a fresh loop at the same address: wait again for what the source waited for, if it was in the
+ * loop. A source that can't be is out of it then.
+ */
+void source_resume(struct source *source);
 
 struct timer {
     struct source source;
+    int64_t deadline_ns; /* CLOCK_MONOTONIC; 0: not set */
+    bool firing; /* `due` is being called */
     void (*due)(struct timer *timer);
 };
 
@@ -56,6 +77,8 @@ void timer_set(struct timer *timer, int64_t after_ns);
 void timer_clear(struct timer *timer);
 bool timer_is_set(const struct timer *timer);
 void timer_deinit(struct timer *timer);
+/* As source_resume; what was due while no worker lived, or was being handled, is due at once. */
+void timer_resume(struct timer *timer);
 
 #define SECOND_NS 1000000000LL
 #define MILLISECOND_NS 1000000LL

@@ -2,8 +2,8 @@
 #include "engine/session.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +17,9 @@
 #define READS_PER_TURN 16
 /* More than any pipe holds (1 MiB), but not for ever: a grandchild may write faster than we read. */
 #define DRAIN_TURNS 32
+#define UNTOUCHED ((char)0xff) /* a byte that no text has */
+#define TERMINAL_READ 4096 /* more is never in a terminal's buffer */
+#define MARK 16
 
 static void out_ready(struct source *source, uint32_t events);
 static void in_ready(struct source *source, uint32_t events);
@@ -63,41 +66,97 @@ static void send_piece(struct stream *stream, char *piece, size_t size)
     piece[-1] = before;
 }
 
-static void output(struct stream *stream, char *bytes, size_t size)
+/* Log and send what is in the scratch buffer, from wherever a killed worker left off. */
+static void deliver(struct hub *hub)
 {
-    struct session *session = stream->session;
-    size_t chunk = session->hub->protocol->chunk;
+    struct flight *flight = &hub->flight;
+    struct session *session = flight->stream->session;
+    char *bytes = hub_scratch(hub) + 1;
+    size_t chunk = hub->protocol->chunk;
     struct timespec now;
 
-    stream->bytes += size;
-    if (session->log != NULL) {
+    flight->stream->bytes = flight->bytes_before + flight->size;
+    if (session->log != NULL && !flight->logged) {
         clock_gettime(CLOCK_REALTIME, &now);
-        log_write(session->log, stream->kind, &now, bytes, size);
+        log_write(session->log, flight->stream->kind, &now, bytes, flight->size);
     }
-    for (size_t at = 0; at < size; at += chunk)
-        send_piece(stream, bytes + at, size - at < chunk ? size - at : chunk);
+    flight->logged = true;
+    while (flight->sent < flight->size) {
+        size_t left = flight->size - flight->sent;
+
+        send_piece(flight->stream, bytes + flight->sent, left < chunk ? left : chunk);
+        flight->sent += left < chunk ? left : chunk;
+    }
+    flight->stream = NULL;
+}
+
+/*
+ * A worker that is killed during read(2) has taken the bytes and can't tell how many. So that the next one can: from a
+ * pipe no more is asked for than is there, and comes whole; what a terminal gives is found by what it overwrites.
+ */
+static size_t prepare_read(struct stream *stream, char *buffer)
+{
+    int available = 0;
+
+    if (stream->session->tty) {
+        memset(buffer, UNTOUCHED, TERMINAL_READ);
+        return TERMINAL_READ;
+    }
+    if (ioctl(stream->source.fd, FIONREAD, &available) < 0 || available < 1)
+        available = 1; /* the end, most likely */
+    memset(buffer, UNTOUCHED, MARK);
+    return available < REMORA_PAYLOAD_MAX ? (size_t)available : REMORA_PAYLOAD_MAX;
+}
+
+/* How many bytes a read took that nobody lived to hear of. */
+static size_t bytes_taken(const struct flight *flight, const char *buffer)
+{
+    size_t size = flight->stream->session->tty ? TERMINAL_READ : MARK < flight->size ? MARK : flight->size;
+
+    while (size > 0 && buffer[size - 1] == UNTOUCHED)
+        size--;
+    return size == 0 || flight->stream->session->tty ? size : flight->size;
+}
+
+void session_finish_flight(struct hub *hub)
+{
+    struct flight *flight = &hub->flight;
+
+    if (flight->stream == NULL)
+        return;
+    if (!flight->read)
+        flight->size = bytes_taken(flight, hub_scratch(hub) + 1);
+    if (flight->size > 0)
+        deliver(hub);
+    flight->stream = NULL;
 }
 
 /* Read until there is nothing more for now. false: the stream has ended. */
 static bool read_stream(struct stream *stream, int turns)
 {
     struct session *session = stream->session;
+    struct hub *hub = session->hub;
 
     while (turns-- > 0 && (session->blockers == 0 || session->draining)) {
-        char *packet = hub_scratch(session->hub);
+        char *bytes = hub_scratch(hub) + 1;
+        size_t size = prepare_read(stream, bytes);
         ssize_t n;
 
-        if (packet == NULL)
-            return true;
-        n = read(stream->source.fd, packet + 1, REMORA_PAYLOAD_MAX);
-        if (n < 0 && errno == EAGAIN)
-            return true;
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
+        hub->flight = (struct flight){.size = size, .bytes_before = stream->bytes, .reader = hub->flight.reader};
+        hub->flight.stream = stream;
+        n = read(stream->source.fd, bytes, size);
+        if (n <= 0) {
+            hub->flight.stream = NULL;
+            if (n < 0 && errno == EAGAIN)
+                return true;
+            if (n < 0 && errno == EINTR)
+                continue;
             return false; /* end, or EIO: a pty whose last user is gone */
-        output(stream, packet + 1, (size_t)n);
-        /* A pipe gave less than asked for: it is empty. Saves a read that would only say so. */
+        }
+        hub->flight.size = (size_t)n;
+        hub->flight.read = true;
+        deliver(hub);
+        /* A pipe gave all that was there. Saves a read that would only say so. */
         if (!session->tty && !session->draining && n < REMORA_PAYLOAD_MAX)
             return true;
     }
@@ -163,9 +222,19 @@ static void process_ended(struct child *child, const struct child_end *end)
 {
     struct session *session = container_of(child, struct session, process);
 
-    session->process_ended = true;
     session->end = *end;
+    session->process_ended = true;
+    child->telling = false;
     drain(session);
+}
+
+/* A descriptor has two owners for a moment, rather than none (session_resume). */
+static int take_stream(struct hub *hub, struct source *source, int *fd, uint32_t events, source_ready_fn ready)
+{
+    int r = *fd >= 0 ? source_add(&hub->loop, source, *fd, events, ready) : 0;
+
+    *fd = -1;
+    return r;
 }
 
 int session_start(struct session *session, struct stdio *stdio, pid_t pid)
@@ -173,23 +242,35 @@ int session_start(struct session *session, struct stdio *stdio, pid_t pid)
     struct hub *hub = session->hub;
     int r;
 
-    session->process_ended = session->ended_told = session->draining = session->input_ended = false;
-    stdio_close_theirs(stdio);
-    r = child_watch(&hub->loop, &hub->children, &session->process, pid, process_ended);
-    if (r < 0)
-        return r;
-    if (stdio->out >= 0)
-        r = source_add(&hub->loop, &session->out.source, fd_take(&stdio->out), EPOLLIN, out_ready);
-    if (r == 0 && stdio->err >= 0)
-        r = source_add(&hub->loop, &session->err.source, fd_take(&stdio->err), EPOLLIN, out_ready);
-    if (r == 0 && stdio->in >= 0)
-        r = source_add(&hub->loop, &session->in, fd_take(&stdio->in), 0, in_ready);
+    /* A worker may have been killed half-way: what is done is not done again. */
+    if (!session->started) {
+        session->process_ended = session->ended_told = session->draining = session->input_ended = false;
+        r = child_watch(&hub->loop, &hub->children, &session->process, pid, process_ended);
+        if (r < 0)
+            return r;
+        session->started = true;
+    }
+    r = take_stream(hub, &session->out.source, &stdio->out, EPOLLIN, out_ready);
+    if (r == 0)
+        r = take_stream(hub, &session->err.source, &stdio->err, EPOLLIN, out_ready);
+    if (r == 0)
+        r = take_stream(hub, &session->in, &stdio->in, 0, in_ready);
     if (r < 0)
         return r;
     await_output(session);
     session->waiting = false;
     update_senders(session);
     return 0;
+}
+
+static void drop_pending(struct session *session)
+{
+    char *pending = session->pending;
+
+    session->pending_at = session->pending_size = 0;
+    session->pending = NULL;
+    if (pending != NULL)
+        pool_release(&session->hub->input_pool, pending);
 }
 
 void session_stop(struct session *session)
@@ -199,9 +280,8 @@ void session_stop(struct session *session)
     source_remove(&session->in);
     timer_deinit(&session->drain_bound);
     child_forget(&session->process);
-    free(session->pending);
-    session->pending = NULL;
-    session->pending_at = session->pending_size = 0;
+    drop_pending(session);
+    session->started = false;
     session->waiting = true;
 }
 
@@ -221,13 +301,6 @@ static void update_senders(struct session *session)
 bool session_stdin_full(const struct session *session)
 {
     return session->waiting || session->pending_size > 0;
-}
-
-static void drop_pending(struct session *session)
-{
-    free(session->pending);
-    session->pending = NULL;
-    session->pending_at = session->pending_size = 0;
 }
 
 static void close_input(struct session *session)
@@ -281,7 +354,6 @@ static void in_ready(struct source *source, uint32_t events)
 void session_input(struct session *session, const char *bytes, size_t size)
 {
     ssize_t n = 0;
-    char *grown;
 
     if (session->in.loop == NULL || session->input_ended)
         return; /* the process closed its stdin, or never had one: what is typed goes nowhere */
@@ -294,15 +366,11 @@ void session_input(struct session *session, const char *bytes, size_t size)
         if ((size_t)n == size)
             return;
     }
-    if (session->pending_at > 0) {
-        memmove(session->pending, session->pending + session->pending_at, session->pending_size);
-        session->pending_at = 0;
-    }
-    grown = realloc(session->pending, session->pending_size + size - (size_t)n);
-    if (grown == NULL)
+    if (session->pending == NULL)
+        session->pending = pool_take(&session->hub->input_pool);
+    if (session->pending == NULL || session->pending_at + session->pending_size + size - (size_t)n > INPUT_SIZE)
         return;
-    memcpy(grown + session->pending_size, bytes + n, size - (size_t)n);
-    session->pending = grown;
+    memcpy(session->pending + session->pending_at + session->pending_size, bytes + n, size - (size_t)n);
     session->pending_size += size - (size_t)n;
     source_await(&session->in, EPOLLOUT);
     update_senders(session);
@@ -359,4 +427,46 @@ void session_detach(struct session *session, struct client *client)
     client->gives_in = client->wants_out = client->wants_err = false;
     if (ends_input)
         session_input_end(session);
+}
+
+/* ---- a new worker ---- */
+
+void session_resume(struct session *session, struct stdio *stdio)
+{
+    struct hub *hub = session->hub;
+
+    /* Handed over already? */
+    if (stdio->out >= 0 && stdio->out == session->out.source.fd && session->out.source.loop != NULL)
+        stdio->out = -1;
+    if (stdio->err >= 0 && stdio->err == session->err.source.fd && session->err.source.loop != NULL)
+        stdio->err = -1;
+    if (stdio->in >= 0 && stdio->in == session->in.fd && session->in.loop != NULL)
+        stdio->in = -1;
+    session->blockers = 0;
+    source_resume(&session->out.source);
+    source_resume(&session->err.source);
+    source_resume(&session->in);
+    if (session->pending_size == 0)
+        drop_pending(session);
+    loop_know(&hub->loop, stdio->in);
+    loop_know(&hub->loop, stdio->out);
+    loop_know(&hub->loop, stdio->err);
+    timer_resume(&session->drain_bound);
+    child_resume(&hub->loop, &hub->children, &session->process);
+}
+
+void session_resumed(struct session *session)
+{
+    child_resumed(&session->process);
+    await_output(session);
+    if (session->pending_size > 0)
+        source_await(&session->in, EPOLLOUT);
+    else if (session->input_ended)
+        close_input(session);
+    if (!session->process_ended)
+        return;
+    if (session->ended_told)
+        session->ended(session);
+    else
+        drain(session);
 }

@@ -37,9 +37,10 @@ struct session {
     bool stdin_once; /* the loss of the owning client ends the input */
     struct stream out, err;
     struct source in; /* in no loop: there is no stdin, or not any more */
-    char *pending; /* owned: input that the process didn't take yet */
+    char *pending; /* owned, of the hub's input_pool: input that the process didn't take yet */
     size_t pending_at, pending_size;
     bool input_ended; /* close stdin once `pending` is written */
+    bool started; /* its process is, or was, watched */
     bool waiting; /* not started yet: input has to wait */
     unsigned blockers; /* clients whose queues stop our reading */
     bool draining; /* the process is gone: back-pressure doesn't count any more */
@@ -64,6 +65,15 @@ bool session_stdin_full(const struct session *session);
 void session_resize(struct session *session, unsigned rows, unsigned cols);
 /* The reader of one stream, or of both, is gone for good: break the pipes, as a shell pipeline would. */
 void session_close_output(struct session *session, bool out, bool err);
+
+/*
+ * In a new worker: take over what is open, also what the killed one was just taking from `stdio`; then, when clients
+ * are back, go on. `ended` may be called, also once more if the killed worker did not come to the end of that.
+ */
+void session_resume(struct session *session, struct stdio *stdio);
+void session_resumed(struct session *session);
+/* Deliver what the killed worker had read (struct flight). */
+void session_finish_flight(struct hub *hub);
 
 void session_attach(struct session *session, struct client *client);
 /* Unlink; a lost owner may end the input. */

@@ -51,19 +51,19 @@ int stdio_pipes(struct stdio *stdio, bool with_stdin, uid_t uid, gid_t gid)
     return r;
 }
 
-int stdio_pty(struct stdio *stdio, int master, unsigned rows, unsigned cols)
+int stdio_pty(struct stdio *stdio, unsigned rows, unsigned cols)
 {
     struct termios settings;
+    int master = stdio->out;
 
-    stdio_init(stdio);
-    stdio->out = master;
     /* Runtimes hand over a pty that doesn't turn LF into CR LF; a terminal emulator at the other end expects it. */
     if (tcgetattr(master, &settings) == 0) {
         settings.c_oflag |= ONLCR;
         tcsetattr(master, TCSANOW, &settings);
     }
     pty_resize(master, rows, cols);
-    stdio->in = fcntl(master, F_DUPFD_CLOEXEC, 3);
+    if (stdio->in < 0)
+        stdio->in = fcntl(master, F_DUPFD_CLOEXEC, 3);
     if (stdio->in < 0 || fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK) < 0) {
         int error = -errno;
 
@@ -95,7 +95,7 @@ void pty_resize(int master, unsigned rows, unsigned cols)
         ioctl(master, TIOCSWINSZ, &size);
 }
 
-int console_listen(int dir_fd, const char *name, char *path, size_t capacity)
+int console_listen(int dir_fd, const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     CLEANUP_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -106,7 +106,6 @@ int console_listen(int dir_fd, const char *name, char *path, size_t capacity)
     unlinkat(dir_fd, name, 0);
     if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0)
         return -errno;
-    snprintf(path, capacity, "/proc/%d/fd/%d/%s", getpid(), dir_fd, name);
     return fd_take(&fd);
 }
 

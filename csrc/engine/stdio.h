@@ -20,19 +20,16 @@ struct stdio {
 void stdio_init(struct stdio *stdio);
 /* Pipes owned by uid:gid, so that a process that is not root may open /dev/stdout anew. 0 or -errno. */
 int stdio_pipes(struct stdio *stdio, bool with_stdin, uid_t uid, gid_t gid);
-/* Take the pty's master. 0 or -errno. */
-int stdio_pty(struct stdio *stdio, int master, unsigned rows, unsigned cols);
+/* `out` is the master of a pty: set it up, with a second descriptor for `in`. 0 or -errno. */
+int stdio_pty(struct stdio *stdio, unsigned rows, unsigned cols);
 void stdio_close_theirs(struct stdio *stdio);
 void stdio_deinit(struct stdio *stdio);
 
 /* Set a window size; 0 × 0 leaves it as it is. */
 void pty_resize(int master, unsigned rows, unsigned cols);
 
-/*
- * A listening console socket `name` in the folder `dir_fd`: a descriptor or -errno. Its path for the runtime goes
- * through this process's /proc entry, so that it is short enough for a socket address whatever the folder is called.
- */
-int console_listen(int dir_fd, const char *name, char *path, size_t capacity);
+/* A listening console socket `name` in the folder `dir_fd`: a descriptor or -errno. */
+int console_listen(int dir_fd, const char *name);
 /*
  * Accept one connection and take the pty master that came with it; never blocks. To be called once the runtime has
  * ended well: the master is in the queue then. A descriptor, -EAGAIN when there is none, or another -errno.

@@ -15,9 +15,11 @@ static inline void fd_close(int *fd)
 {
     if (*fd >= 0) {
         int saved = errno;
-        close(*fd);
-        errno = saved;
+        int owned = *fd;
+
         *fd = -1;
+        close(owned);
+        errno = saved;
     }
 }
 

@@ -26,16 +26,4 @@ static inline int statx(int dir_fd, const char *path, int flags, unsigned mask, 
 }
 #endif
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
-/* Give freed memory back to the system, where the C library does not do that by itself. */
-static inline void memory_trim(void)
-{
-#ifdef __GLIBC__
-    malloc_trim(0);
-#endif
-}
-
 #endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "container/work.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "container/control.h"
+#include "container/ending.h"
+#include "container/monitor.h"
+#include "container/perform.h"
+#include "remora.h"
+#include "util/fd.h"
+
+/* ---- the native protocol ---- */
+
+static void client_gone(struct client *client)
+{
+    struct monitor *monitor = monitor_of(client->hub);
+
+    exec_forget_client(monitor, client);
+    container_forget_client(&monitor->container, client);
+}
+
+static void check_done(struct hub *hub)
+{
+    const struct monitor *monitor = monitor_of(hub);
+
+    if (monitor->container.state == CONTAINER_DONE && hub->clients == NULL && monitor->execs == NULL)
+        hub->loop.quit = true;
+}
+
+static void idle(struct hub *hub, bool quiet)
+{
+    struct monitor *monitor = monitor_of(hub);
+
+    source_await(&monitor->listener, EPOLLIN); /* it may have had to wait for resources */
+    if (quiet)
+        log_idle(&monitor->log);
+}
+
+static const struct protocol native_protocol = {
+    .chunk = REMORA_PAYLOAD_MAX,
+    .packet = control_packet,
+    .lagging = control_tell_lagging,
+    .lost = control_tell_lost,
+    .interrupted = control_interrupted,
+    .gone = client_gone,
+    .check_done = check_done,
+    .idle = idle,
+};
+
+void monitor_check_done(struct monitor *monitor)
+{
+    check_done(&monitor->hub);
+}
+
+/* ---- signals ---- */
+
+/* Whoever ends the monitor means the container: a service manager, the end of a login. */
+static void signalled(struct children *children, int signal)
+{
+    struct monitor *monitor = container_of(children, struct monitor, hub.children);
+
+    monitor->container.stop_requested = true;
+    container_signal(&monitor->container, signal);
+}
+
+static void signals_ready(struct source *source, uint32_t events)
+{
+    struct monitor *monitor = container_of(source, struct monitor, signals);
+    struct signalfd_siginfo info;
+
+    (void)events;
+    if (read(source->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return;
+    signalled(&monitor->hub.children, (int)info.ssi_signo);
+}
+
+static int watch_signals(struct monitor *monitor)
+{
+    sigset_t mask;
+    int fd;
+
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGTERM);
+    sigaddset(&mask, SIGINT);
+    sigaddset(&mask, SIGQUIT);
+    fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : source_add(&monitor->hub.loop, &monitor->signals, fd, EPOLLIN, signals_ready);
+}
+
+/* ---- a worker's life ---- */
+
+static int begin(struct monitor *monitor)
+{
+    struct failure failure;
+    struct client *spawner;
+    int r = hub_init(&monitor->hub, &native_protocol, monitor->hub.children.board, signalled);
+
+    if (r == 0)
+        r = container_init(&monitor->container, monitor);
+    if (r == 0)
+        r = watch_signals(monitor);
+    if (r < 0)
+        return r;
+    monitor->listener.fd = -1;
+    fcntl(FD_SPAWNER, F_SETFL, O_NONBLOCK);
+    spawner = client_new(&monitor->hub, FD_SPAWNER);
+    if (spawner != NULL)
+        spawner->spawner = true;
+    if (spawner != NULL && monitor->config->attach != NULL)
+        control_attach(spawner, &monitor->container.main, monitor->config->attach);
+    monitor->begun = true;
+    if (monitor->early_failure.phase == NULL) {
+        r = control_listen(monitor);
+        if (r < 0)
+            failure_errno(&monitor->early_failure, "listen", monitor->config->run_dir, r);
+    }
+    if (monitor->early_failure.phase == NULL) {
+        container_start(&monitor->container);
+    } else {
+        failure = monitor->early_failure;
+        container_fail(&monitor->container, &failure);
+    }
+    return 0;
+}
+
+/* An unreferenced terminal was just received when the worker was killed. */
+static bool claim_terminal(void *context, int fd)
+{
+    struct monitor *monitor = context;
+    unsigned number;
+
+    if (ioctl(fd, TIOCGPTN, &number) < 0)
+        return false;
+    if (monitor->container.state == CONTAINER_STARTING && monitor->config->tty && monitor->container.stdio.out < 0) {
+        monitor->container.stdio.out = fd;
+        return true;
+    }
+    return false;
+}
+
+static int resume(struct monitor *monitor)
+{
+    struct hub *hub = &monitor->hub;
+    int r = hub_resume(hub);
+
+    if (r < 0)
+        return r;
+    for (unsigned i = 0; i < monitor->config->n_preserved; i++)
+        loop_know(&hub->loop, FD_PRESERVED + (int)i);
+    loop_know(&hub->loop, monitor->run_dir_fd);
+    loop_know(&hub->loop, monitor->lock_fd);
+    loop_know(&hub->loop, monitor->log.fd);
+    source_resume(&monitor->listener);
+    r = watch_signals(monitor);
+    if (r < 0)
+        return r;
+    log_resume(&monitor->log);
+    container_resume(&monitor->container);
+    exec_resume_all(monitor);
+    loop_sweep(&hub->loop, claim_terminal, monitor);
+    hub_resumed(hub);
+    exec_resumed_all(monitor);
+    container_resumed(&monitor->container);
+    return 0;
+}
+
+static void end(struct monitor *monitor)
+{
+    exec_free_all(monitor);
+    while (monitor->hub.clients != NULL)
+        client_free(monitor->hub.clients);
+    container_deinit(&monitor->container);
+    source_remove(&monitor->listener);
+    source_remove(&monitor->signals);
+    log_deinit(&monitor->log);
+    fd_close(&monitor->run_dir_fd);
+    fd_close(&monitor->lock_fd);
+    hub_deinit(&monitor->hub);
+}
+
+int native_work(void *state, bool resumed)
+{
+    struct native *native = state;
+    struct monitor *monitor = native->monitor;
+    int r = resumed && monitor->begun ? resume(monitor) : begin(monitor);
+
+    if (r < 0)
+        return 1;
+    children_release(&monitor->hub.children);
+    hub_watch_idle(&monitor->hub);
+    if (loop_run(&monitor->hub.loop) < 0)
+        return 1;
+    end(monitor);
+    monitor->hub.children.board->finished = true;
+    return 0;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Giving memory back: a monitor waits for days between two moments of work.
+ */
+#ifndef REMORA_UTIL_MEMORY_H
+#define REMORA_UTIL_MEMORY_H
+
+/* Freed memory, where the C library does not do that by itself. */
+void memory_trim(void);
+/* The pages of the stack below the caller's frame. */
+void memory_release_stack(void);
+
+#endif
