@@ -242,15 +242,6 @@ def test_a_runtime_killed_at_any_moment_of_a_start_leaves_nothing(
     assert "failed 125" in outcomes and outcomes <= {"started", "failed 125"}
 
 
-def test_a_monitor_killed_while_it_starts_takes_the_runtime_with_it(box: Box, slow: SlowRuntime) -> None:
-    spawner = box.start("sleep", "1000")
-    runtime = slow.arrived()
-    host.send(box.monitor_pid(), signal.SIGKILL)
-    with pytest.raises(MonitorGone):
-        spawner.started(DEADLINE)
-    eventually(lambda: not host.alive(runtime), "the runtime has ended, too")
-
-
 @pytest.mark.parametrize(
     ("runtime", "says"),
     [("/no/such/runtime", "status 127"), ("/bin/false", "status 1"), ("/etc/fstab", "status 127")],
