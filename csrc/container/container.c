@@ -306,7 +306,7 @@ static void run_done(struct runtime_call *call, const struct failure *failure)
         control_tell_started(monitor, pid);
     container->first_start_over = true;
     if (monitor->config.timeout > 0)
-        timer_set(&container->time_limit, monitor->config.timeout * SECOND_NS);
+        timer_set(&container->time_limit, seconds_ns(monitor->config.timeout));
     container_deliver(container);
 }
 
