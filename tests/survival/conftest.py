@@ -15,7 +15,9 @@ from tests.survival.report import REPORT
 @pytest.fixture(scope="session")
 def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root file system for containers made without an image."""
-    return make_root(tmp_path_factory.mktemp("root"))
+    root = make_root(tmp_path_factory.mktemp("root"))
+    (root / "shared").mkdir()  # for monitors in conmon's place, see tests/conmon/caller.py
+    return root
 
 
 BoxFactory = Callable[[], Box]

@@ -39,14 +39,11 @@ class Trial:
         self.log_slack = log_slack
 
     @contextlib.contextmanager
-    def on(self, box: Box) -> Iterator[Parts]:
+    def on(self, parts: Parts) -> Iterator[Parts]:
         """The block runs with it, and within a bound of processor time."""
-        parts = parts_of(box)
         with Spin(parts, SPIN), self.strike(parts):
             yield parts
 
-
-Phase = Callable[[Box, Trial], str]
 
 CODE = 7
 SCRIPT = ("sh", "-c", "trap '' PIPE; read line; echo out; echo err >&2; exit 7")
@@ -94,7 +91,7 @@ def start(box: Box, trial: Trial) -> str:
     box.runtime = [str(script)]
     spawner = box.start(*SCRIPT, stdin=True, attach={"stdin": True})
     (folder / "arrived").read_bytes()
-    with trial.on(box):
+    with trial.on(parts_of(box)):
         (folder / "go").write_text("\n")
         return started_or_told(box, spawner)
 
@@ -124,7 +121,7 @@ def printing(box: Box, trial: Trial, log: dict[str, object], lines: int) -> str:
     printer.print(100)
     drain.await_size(100 * LINE)
     before = settled_descriptors(parts.keeper)
-    with trial.on(box):
+    with trial.on(parts_of(box)):
         for _ in range(4):
             printer.print(lines // 4)
         eventually(
@@ -187,7 +184,7 @@ def attach(box: Box, trial: Trial) -> str:
     parts = parts_of(box)
     before = settled_descriptors(parts.keeper)
     outcome = "right"
-    with trial.on(box):
+    with trial.on(parts_of(box)):
         try:
             with box.connect() as client:
                 client.send({"op": "attach", "stdin": True})
@@ -219,7 +216,7 @@ def exec_(box: Box, trial: Trial) -> str:
         exec_once(box, client, "e0")
     before = settled_descriptors(parts.keeper)
     outcome = "right"
-    with trial.on(box):
+    with trial.on(parts_of(box)):
         try:
             with box.connect() as client:
                 if not exec_once(box, client, "e1"):
@@ -265,7 +262,7 @@ def stop(box: Box, trial: Trial) -> str:
         pass
     drain = Drain(spawner)
     outcome, code = "right", CODE
-    with trial.on(box):
+    with trial.on(parts_of(box)):
         while box.run.exists():
             try:
                 with box.connect() as client:
@@ -291,7 +288,7 @@ def ending(box: Box, trial: Trial, runs: int = 1, **overrides: object) -> str:
         waiter.send({"op": "wait"})
         waiter.send({"op": "status"})
         waiter.reply("status", DEADLINE)
-        with trial.on(box):
+        with trial.on(parts_of(box)):
             spawner.send_packet(core.STDIN, b"\n")
             for _ in range(runs - 1):
                 eventually(lambda: drain.ended or "restarted" in drain.events, "the container runs again", timeout=10)
@@ -339,7 +336,7 @@ def removal(box: Box, trial: Trial) -> str:
     return outcome
 
 
-NATIVE: dict[str, Phase] = {
+NATIVE: dict[str, Callable[[Box, Trial], str]] = {
     "start": start,
     "running": running,
     "rotating": rotating,

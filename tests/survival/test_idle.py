@@ -1,4 +1,4 @@
-"""Nothing happens, nothing is done: ten seconds under strace without one system call of any of a monitor's processes."""
+"""Nothing happens, nothing is done: ten seconds under strace without one system call of any process of a monitor."""
 
 from __future__ import annotations
 

@@ -16,12 +16,13 @@ import pytest
 
 from remora.monitor import Connection, MonitorGone, core
 from tests.support import host
-from tests.support.box import DEADLINE, Box, boxes
+from tests.support.box import DEADLINE, Box
 from tests.support.waiting import eventually
 from tests.survival.conftest import BoxFactory
+from tests.survival.grounds import PHASES, run_phase
 from tests.survival.numbered import BURST, CHUNK, LINE, Drain, Printer, logged
 from tests.survival.parts import Parts, settled_descriptors
-from tests.survival.phases import CODE, NATIVE, Trial, one_log, parts_of, verdict
+from tests.survival.phases import CODE, Trial, exec_once, one_log, parts_of, verdict
 from tests.survival.report import REPORT
 from tests.survival.tracing import Kill
 
@@ -47,9 +48,7 @@ class Sweep:
 
         trial = Trial(strike, client_slack=CHUNK, log_slack=False)
         try:
-            with boxes(self._folder, self._root) as made:
-                made.append(Box(self._folder, self._root))
-                outcome = NATIVE[self.phase](made[0], trial)
+            outcome = run_phase(self.phase, self._folder, self._root, trial)
         except Exception as problem:
             where = f"{'after' if after else 'before'} call {nth} (+{steps})"
             number = kills[0].call if kills else -1
@@ -74,13 +73,13 @@ class Sweep:
         return itertools.product(range(1, CALLS_MOST), (False, True))
 
 
-@pytest.mark.parametrize("phase", NATIVE)
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_worker_killed_in_any_phase_costs_nothing(tmp_path: Path, busybox_root: Path, phase: str) -> None:
     Sweep(tmp_path, busybox_root, phase, "worker").run(step=7)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("phase", NATIVE)
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_worker_killed_at_any_call_costs_nothing(tmp_path: Path, busybox_root: Path, phase: str) -> None:
     Sweep(tmp_path, busybox_root, phase, "worker").run(step=1)
 
@@ -250,8 +249,6 @@ def test_a_worker_killed_at_any_moment_of_an_exec_leaves_the_container_alone(box
     spawner: Connection = box.started("sh", "-c", "read line; exit 7", stdin=True, attach={"stdin": True})
     parts = parts_of(box)
     before = settled_descriptors(parts.keeper)
-    from tests.survival.phases import exec_once
-
     for nth in range(1, 60, 3):
         with Kill(parts.worker, nth, after=True):
             try:
