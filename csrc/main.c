@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * remora-monitor: holds on to one container. Started by the frontend with its configuration on a descriptor
- * (docs/architecture.md); it is not meant to be called by hand.
+ * (docs/architecture.md), or as conmon, by Podman or CRI-O, with conmon's options (docs/drop-in.md).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conmon/conmon.h"
 #include "container/monitor.h"
 #include "container/start.h"
 #include "remora.h"
@@ -29,10 +30,8 @@ int main(int argc, char **argv)
     struct monitor monitor;
     int r;
 
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        printf("remora-monitor version %s\n", remora_version());
-        return 0;
-    }
+    if (conmon_is_meant(argc, argv))
+        return conmon_main(argc, argv);
     if (fcntl(FD_CONFIG, F_GETFD) < 0 || fcntl(FD_SPAWNER, F_GETFD) < 0)
         return usage();
     r = start_daemon();

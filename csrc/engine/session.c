@@ -78,6 +78,17 @@ static void output(struct stream *stream, char *bytes, size_t size)
         send_piece(stream, bytes + at, size - at < chunk ? size - at : chunk);
 }
 
+/*
+ * A pty whose last user is gone says so for ever. As long as the process lives it may open its terminal again: only
+ * what changes wakes us up from now on. false: there is nothing to wait for.
+ */
+static bool await_user(struct stream *stream)
+{
+    const struct session *session = stream->session;
+
+    return session->tty && !session->draining && source_await(&stream->source, EPOLLIN | EPOLLET) == 0;
+}
+
 /* Read until there is nothing more for now. false: the stream has ended. */
 static bool read_stream(struct stream *stream, int turns)
 {
@@ -95,7 +106,8 @@ static bool read_stream(struct stream *stream, int turns)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return false; /* end, or EIO: a pty whose last user is gone */
+            return n < 0 && errno == EIO && await_user(stream);
+        source_await(&stream->source, EPOLLIN); /* a pty has got a user again */
         output(stream, packet + 1, (size_t)n);
         /* A pipe gave less than asked for: it is empty. Saves a read that would only say so. */
         if (!session->tty && !session->draining && n < REMORA_PAYLOAD_MAX)
