@@ -15,14 +15,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import figures
+from bench import figures, memory
 from bench.engines import Engine, PodmanEngine, RemoraEngine, storage_conf, unpack_bundle
+from bench.logs import Logs
 from bench.measure import CommandFailed, Timer, median
 from bench.report import Goal, Row, machine, save, table
 
 TREE = Path(__file__).parent.parent
 MEBI = 1 << 20
-LINES = ((16, 128 * MEBI, 5.0), (80, 256 * MEBI, 3.0), (4000, 1024 * MEBI, 1.5))
+# kB that a monitor may be larger after a thousand clients: it remembers the results of the last sixteen execs.
+GROWTH = 8.0
+# Bytes of a line, bytes in all through a pipe and through a terminal, and how many times conmon's speed is the goal.
+LINES = ((16, 128 * MEBI, 32 * MEBI, 5.0), (80, 256 * MEBI, 96 * MEBI, 3.0), (4000, 1024 * MEBI, 128 * MEBI, 1.5))
 
 
 class Bench:
@@ -58,29 +62,48 @@ class Bench:
             say(name)
             self.rows.append(Row(name, figure(self.engines, self.rounds), "ms", 1e3, goal))
 
-    def crowd(self, few: int, many: int) -> None:
-        """Idle memory and listing with many containers."""
-        say(f"starting {few} containers with each engine")
-        figures.start_many(self.engines, 0, few)
-        memory = figures.monitor_memory(self.engines, few)
-        self.rows.append(Row(f"idle monitor, proportional memory, {few} of them", memory, "kB", 1e-3, Goal(most=0.25)))
-        say(f"starting {many - few} more")
-        figures.start_many(self.engines, few, many)
-        name = f"ps with {many} running"
+    def crowd(self, count: int, times: int) -> None:
+        """Idle memory with `count` containers, then with as many that have a terminal; and listing all of them."""
+        fifth = Goal(most=0.2)
+        for prefix, tty, what in (("plain", False, "without a terminal"), ("term", True, "with a terminal")):
+            say(f"starting {count} containers {what} with each engine")
+            memory.start_many(self.engines, prefix, count, tty)
+            name = f"idle container {what}, proportional memory, {count} of them"
+            self.rows.append(Row(name, memory.idle(self.engines, prefix, count), "kB", 1e-3, fifth))
+        name = f"ps with {2 * count} running"
         self.rows.append(Row(name, figures.list_running(self.engines, self.rounds), "ms", 1e3, Goal(most=1.0)))
+        remora = self.engines[0]
+        assert isinstance(remora, RemoraEngine)
+        for prefix, tty in (("plain", False), ("term", True)):
+            say(f"{times} attaches and execs of {prefix}-0")
+            value = memory.growth(remora, f"{prefix}-0", tty, times)
+            name = f"growth by {times} attaches and execs" + (", with a terminal" if tty else "")
+            self.rows.append(Row(name, {"Remora": [value]}, "kB", 1e-3, Goal(absolute=GROWTH)))
         for engine in self.engines:
             engine.clear()
 
     def logs(self) -> None:
-        """How fast the output of a container gets into its log."""
+        """How fast the output of a container gets into its log, and what that takes."""
+        rounds = max(3, self.rounds // 4)
+        programs = TREE / "build" / "bench" / "bench"
+        half, third = Goal(least=0.5, against="k8s-file"), Goal(most=1 / 3)
         for where, folder, engines in (("disk", self.folder, self.engines), ("memory", self.fast, self.fast_engines)):
-            producer = folder / "producer"
-            shutil.copy(TREE / "build" / "bench" / "bench" / "producer", producer)
-            for line, total, factor in LINES:
-                name = f"log throughput, {line}-byte lines, to {where}"
-                say(name)
-                values = figures.log_throughput(engines, max(3, self.rounds // 2), producer, line, total)
-                self.rows.append(Row(name, values, "MB/s", 1e-6, Goal(least=factor)))
+            logs = Logs(folder, engines, programs)
+            for line, total, _, factor in LINES:
+                name = f"{line}-byte lines to {where}"
+                say(f"log, {name}")
+                speed, cpu = logs.measure(rounds, line, total, drivers=where == "memory")
+                self.rows.append(Row(f"log, {name}", speed, "MB/s", 1e-6, Goal(least=factor)))
+                self.rows.append(Row(f"monitor's processor time, {name}", cpu, "s/GB", 1e9, third))
+                if "json-file" in speed:
+                    values = {"Remora": speed["json-file"], "k8s-file": speed["Remora"]}
+                    self.rows.append(Row(f"json-file, {name}", values, "MB/s", 1e-6, half))
+        for line, _, total, _ in LINES:
+            name = f"{line}-byte lines of a terminal to memory"
+            say(f"log, {name}")
+            speed, cpu = logs.measure(rounds, line, total, tty=True)
+            self.rows.append(Row(f"log, {name}", speed, "MB/s", 1e-6, Goal(least=0.95, against="raw")))
+            self.rows.append(Row(f"monitor's processor time, {name}", cpu, "s/GB", 1e9, third))
 
     def floor(self) -> None:
         """What no engine on this runtime can go below."""
@@ -122,8 +145,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="rounds of each latency figure (default 20)")
     parser.add_argument("--only", choices=["latencies", "crowd", "logs", "floor"], action="append", help="a part alone")
-    parser.add_argument("--few", type=int, default=30, help="monitors whose memory is taken (default 30)")
-    parser.add_argument("--many", type=int, default=100, help="containers that ps lists (default 100)")
+    parser.add_argument("--crowd", type=int, default=50, help="idle containers of each kind (default 50)")
+    parser.add_argument("--times", type=int, default=1000, help="attaches and execs that may not cost (default 1000)")
     parser.add_argument(
         "--logs-in", default="/dev/shm", help="folder on a memory file system, for log throughput (default /dev/shm)"
     )
@@ -140,7 +163,7 @@ def main() -> int:
         parts: dict[str, Callable[[], None]] = {
             "floor": bench.floor,
             "latencies": bench.latencies,
-            "crowd": lambda: bench.crowd(options.few, options.many),
+            "crowd": lambda: bench.crowd(options.crowd, options.times),
             "logs": bench.logs,
         }
         try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
 from pathlib import Path
 
-from bench.measure import Timer
+from bench.measure import CommandFailed, Timer, processes_of
 
 IMAGE = "localhost/busybox:latest"
 
@@ -15,10 +16,12 @@ IMAGE = "localhost/busybox:latest"
 class Engine:
     """One engine: how its commands are spelt and where its monitors and logs are.
 
-    name: as printed; command: argv before the subcommand; timer: runs programs in the engine's environment.
+    name: as printed; monitor: file name of its monitor program; command: argv before the subcommand; timer: runs
+    programs in the engine's environment.
     """
 
     name = ""
+    monitor = ""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,9 +45,16 @@ class Engine:
         """Process id of the container's first process."""
         return int(self.run("inspect", "-f", "{{.State.Pid}}", container))
 
-    def monitor_pid(self, container: str) -> int:
-        """Process id of the container's monitor."""
-        return int(self.run("inspect", "-f", "{{.State.ConmonPid}}", container))
+    def identity(self, container: str) -> str:
+        """The container's full id."""
+        return self.run("inspect", "-f", "{{.Id}}", container)
+
+    def monitors(self, container: str) -> list[int]:
+        """Every process that exists because of the container and is none of its own. Raises CommandFailed if none."""
+        found = processes_of(self.monitor, self.identity(container)[:12])
+        if not found:
+            raise CommandFailed(f"container {container} has no process of {self.monitor}")
+        return found
 
     def log_path(self, container: str) -> Path:
         """The file that the container's log is written to."""
@@ -59,6 +69,7 @@ class RemoraEngine(Engine):
     """Remora as installed in the environment that runs the benchmark."""
 
     name = "Remora"
+    monitor = "remora-monitor"
 
     def __init__(self, folder: Path, storage: Path, programs: Path, runtime: str) -> None:
         super().__init__(
@@ -73,14 +84,25 @@ class RemoraEngine(Engine):
         self.command = [str(programs / "remora")]
 
     def log_path(self, container: str) -> Path:
-        identity = self.run("inspect", "-f", "{{.Id}}", container)
-        return self.folder / "data" / "containers" / identity / "log"
+        return self.folder / "data" / "containers" / self.identity(container) / "log"
+
+    def run_dir(self, container: str) -> Path:
+        """The container's run folder, where its control socket is."""
+        return self.folder / "run" / self.identity(container)
+
+    def process(self, container: str) -> dict[str, object]:
+        """The OCI process object that the container was started with."""
+        bundle = self.folder / "data" / "containers" / self.identity(container) / "bundle"
+        process = json.loads((bundle / "config.json").read_text())["process"]
+        assert isinstance(process, dict)
+        return process
 
 
 class PodmanEngine(Engine):
     """Podman with conmon, both from the distribution, on the same storage."""
 
     name = "Podman"
+    monitor = "conmon"
 
     def __init__(self, folder: Path, storage: Path, runtime: str) -> None:
         # Podman's built-in limits are above what a machine without CAP_SYS_RESOURCE may set; and its processes limit,

@@ -91,3 +91,22 @@ def pss(pid: int) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     raise CommandFailed(f"process {pid} has no Pss line")
+
+
+def cpu_time(pid: int) -> int:
+    """Nanoseconds of processor time that a process has used (schedstat of each of its threads)."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+def processes_of(program: str, word: str) -> list[int]:
+    """Processes that execute a file of this name and have an argument that contains `word`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if (entry / "exe").readlink().name == program and word.encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:  # it ended meanwhile, or is none of ours
+            continue
+    return found

@@ -4,6 +4,7 @@
  *
  * LINE: bytes of a line with its newline; TOTAL: bytes in all (rounded to whole lines); START: a file that gets the
  * CLOCK_MONOTONIC nanoseconds just before the first byte. The last line is "END": who sees it has seen everything.
+ * It stays until it is killed, and with it whoever reads from it, so that what the reader has used can be looked up.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -69,5 +70,8 @@ int main(int argc, char **argv)
         if (write_all(1, block, size) < 0)
             return 1;
     }
-    return write_all(1, "END\n", 4) < 0;
+    if (write_all(1, "END\n", 4) < 0)
+        return 1;
+    for (;;)
+        pause();
 }

@@ -12,20 +12,23 @@ from bench.measure import median
 
 
 class Goal:
-    """What a figure is to reach: at most `most` times or at least `least` times Podman's, or at most `absolute`."""
+    """What a figure is to reach: at most `most` or at least `least` times the figure of `against` (a key of the row's
+    values), or at most `absolute` in the table's unit."""
 
-    __slots__ = ("absolute", "least", "most")
+    __slots__ = ("absolute", "against", "least", "most")
 
-    def __init__(self, most: float = 0.0, least: float = 0.0, absolute: float = 0.0) -> None:
+    def __init__(self, most: float = 0.0, least: float = 0.0, absolute: float = 0.0, against: str = "Podman") -> None:
         self.most = most
         self.least = least
         self.absolute = absolute
+        self.against = against
 
     def text(self, unit: str) -> str:
         """As it stands in the table."""
         if self.absolute:
             return f"<= {self.absolute:g} {unit}"
-        return f"<= {self.most:g} x" if self.most else f">= {self.least:g} x"
+        factor = f"<= {self.most:g} x" if self.most else f">= {self.least:g} x"
+        return factor if self.against == "Podman" else f"{factor} {self.against}"
 
     def reached(self, ours: float, theirs: float) -> bool:
         """Both in the table's unit."""
@@ -35,7 +38,10 @@ class Goal:
 
 
 class Row:
-    """One line of the table: values of both engines in base units (seconds, bytes, bytes a second)."""
+    """One line of the table: the values of each engine in base units (seconds, bytes, bytes a second).
+
+    values: keys are "Remora", "Podman", "raw" (what a reader takes that only copies) and what a goal is against.
+    """
 
     __slots__ = ("goal", "name", "scale", "unit", "values")
 
@@ -47,24 +53,26 @@ class Row:
         self.goal = goal
 
     def middle(self, engine: str) -> float:
-        """The median in the table's unit."""
+        """The median in the table's unit; not a number when the engine was not measured."""
         return median(self.values.get(engine, [])) * self.scale
+
+    def _cell(self, engine: str) -> str:
+        return f"{self.middle(engine):.4g} {self.unit}" if self.values.get(engine) else "-"
 
     def cells(self) -> list[str]:
         """What stands in the table."""
-        ours, theirs = self.middle("Remora"), self.middle("Podman")
-        verdict = "reached" if self.goal.reached(ours, theirs) else "MISSED"
+        ours, theirs = self.middle("Remora"), self.middle(self.goal.against)
         return [
             self.name,
-            f"{ours:.4g} {self.unit}",
-            f"{theirs:.4g} {self.unit}",
-            f"{ours / theirs:.2f}" if theirs else "-",
+            *[self._cell(engine) for engine in COLUMNS],
+            f"{ours / theirs:.2f}" if self.values.get(self.goal.against) and theirs else "-",
             self.goal.text(self.unit),
-            verdict,
+            "reached" if self.goal.reached(ours, theirs) else "MISSED",
         ]
 
 
-HEAD = ["figure (median)", "Remora", "Podman/conmon", "ratio", "goal", ""]
+COLUMNS = ("Remora", "Podman", "raw")
+HEAD = ["figure (median)", "Remora", "Podman/conmon", "raw copy", "ratio", "goal", ""]
 
 
 def table(rows: list[Row]) -> str:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * remora-monitor: holds on to one container. Started by the frontend with its configuration on a descriptor
- * (docs/architecture.md); it is not meant to be called by hand.
+ * (docs/architecture.md), or as conmon, by Podman or CRI-O, with conmon's options (docs/drop-in.md).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,10 +28,10 @@ int main(int argc, char **argv)
 {
     int r;
 
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        printf("remora-monitor version %s\n", remora_version());
-        return 0;
-    }
+#if 0
+    if (conmon_is_meant(argc, argv))
+        return conmon_main(argc, argv);
+#endif
     if (fcntl(FD_CONFIG, F_GETFD) < 0 || fcntl(FD_SPAWNER, F_GETFD) < 0)
         return usage();
     r = start_daemon();

@@ -68,6 +68,14 @@ HIDDEN: dict[str, Command] = {
     "_unguard": Command("unguard", "Let go of an image that nobody uses"),
 }
 
+# Only with their noun.
+GROUPED: dict[str, Command] = {
+    "monitor_ls": Command("monitors", "List the monitors of running containers"),
+    "monitor_reopen_logs": Command("monitors", "Go on in new log files, after the old ones were renamed"),
+    "monitor_status": Command("monitors", "Show what monitors are made of and what they have logged"),
+    "monitor_upgrade": Command("monitors", "Have running monitors go on as the program that is installed now"),
+}
+
 # `remora container ls`, `remora image rm`: the spelling with a noun.
 NOUNS: dict[str, dict[str, str]] = {
     "container": {
@@ -86,6 +94,18 @@ NOUNS: dict[str, dict[str, str]] = {
         "ls": "images",
         "rm": "rmi",
     },
+    "monitor": {
+        "list": "monitor_ls",
+        "ls": "monitor_ls",
+        "reopen-logs": "monitor_reopen_logs",
+        "status": "monitor_status",
+        "upgrade": "monitor_upgrade",
+    },
+}
+NOUN_SUMMARIES = {
+    "container": "The commands on containers: remora container ls",
+    "image": "The commands on images: remora image ls",
+    "monitor": "Look at the monitors of running containers, upgrade them",
 }
 
 GLOBAL_VALUES = {
@@ -208,7 +228,7 @@ def _dispatch(argv: list[str], env: Mapping[str, str]) -> int:
         sys.stderr.write(help_text())
         return 125
     name, prog, rest = _command(rest)
-    command = COMMANDS.get(name) or HIDDEN.get(name)
+    command = COMMANDS.get(name) or GROUPED.get(name) or HIDDEN.get(name)
     if command is None:
         return 0
     return _run(name, prog, command, rest, options, env)
@@ -259,7 +279,8 @@ def _command(rest: list[str]) -> tuple[str, str, list[str]]:
             raise RemoraError(f'unknown command "{name}" for "remora"', _suggestion(name, list(COMMANDS)))
         return name, f"remora {name}", rest[1:]
     if len(rest) == 1 or rest[1] in ("--help", "-h"):
-        lines = [f"  {verb:<10} {COMMANDS[noun[verb]].summary}" for verb in sorted(noun)]
+        table = {**COMMANDS, **GROUPED}
+        lines = [f"  {verb:<12} {table[noun[verb]].summary}" for verb in sorted(noun)]
         sys.stdout.write(f"Usage: remora {name} COMMAND\n\nCommands:\n" + "\n".join(lines) + "\n")
         return "", "", []
     verb = rest[1]
@@ -319,9 +340,10 @@ def need_root() -> None:
 
 def help_text() -> str:
     """The help of `remora` itself, from the table alone."""
-    width = max(len(name) for name in COMMANDS)
+    width = max(len(name) for name in [*COMMANDS, *NOUNS])
     lines = ["Run and manage containers without a daemon", "", "Usage: remora [options] COMMAND", "", "Commands:"]
     lines += [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    lines += ["", "Groups of commands:", *(f"  {name:<{width}}  {text}" for name, text in NOUN_SUMMARIES.items())]
     lines += [
         "",
         "Options:",

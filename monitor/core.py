@@ -145,8 +145,13 @@ def relay(
     proxy_signals: bool,
     detach_keys: bytes,
     handle_output_closed: bool,
-) -> tuple[int, bytes]:
-    """Relay until an end: which one (see `connection.RelayEnd`), and the EXIT packet's payload or ``b""``."""
+    block: bool,
+    owner: bool,
+    positions: tuple[int, int],
+) -> tuple[int, bytes, int, int]:
+    """Relay until an end: which one (see `connection.RelayEnd`), the EXIT packet's payload or ``b""``, the bytes of
+    output that are known to be missing, and the connection made anew in place of the one that ended (the caller's), -1
+    for none."""
     folder = ffi.new("char[]", os.fsencode(run_dir))
     session_text = ffi.new("char[]", session.encode())
     keys = ffi.new("unsigned char[]", detach_keys or b"\0")
@@ -162,9 +167,12 @@ def relay(
     options.detach_keys = keys
     options.detach_length = len(detach_keys)
     options.handle_output_closed = handle_output_closed
+    options.block = block
+    options.owner = owner
+    options.out_position, options.err_position = positions
     result = ffi.new("struct remora_relay_result *")
     _check(lib.remora_relay(options, result))
-    return result.end, bytes(ffi.buffer(result.exit, result.exit_size))
+    return result.end, bytes(ffi.buffer(result.exit, result.exit_size)), result.lost_bytes, result.connection
 
 
 def window_size(fd: int) -> tuple[int, int] | None:

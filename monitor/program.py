@@ -59,4 +59,4 @@ def spawn(
         preserved=preserved,
         environment=environment,
     )
-    return Connection(fd)
+    return Connection(fd, str(configuration["run_dir"]))

@@ -6,6 +6,9 @@
  * one is taken, so that back-pressure reaches from one end to the other. Signals and close_output go over a second
  * connection, made when first needed, and so overtake input that the container does not read.
  *
+ * A connection that ends while the container has a monitor is made anew; what was to be sent is sent there. The bytes
+ * of each stream are counted, so that what is missing afterwards is known.
+ *
  * Whatever ends the loop, the terminal is put back before remora_relay returns; a fatal signal takes effect after that.
  */
 #include <poll.h>
@@ -15,6 +18,8 @@
 
 #include "client/client.h"
 #include "client/detach.h"
+#include "client/reattach.h"
+#include "client/requests.h"
 #include "client/signals.h"
 #include "client/stream.h"
 #include "client/terminal.h"
@@ -34,7 +39,10 @@
 struct relay {
     const struct remora_relay_options *options; /* borrowed */
     struct remora_relay_result *result; /* borrowed */
-    int control; /* owned: the second connection, -1 until needed */
+    int connection; /* the attached one: the caller's, or the one made anew, which is in the result */
+    bool broken; /* it takes nothing any more; what it still holds is to be read */
+    int64_t position[2]; /* bytes of stdout and stderr up to the last one that came; -1: not known */
+    struct requests requests;
     struct stream in, out, err;
     struct terminal terminal;
     int sized; /* borrowed: the terminal whose size counts, -1: none */
@@ -62,49 +70,13 @@ static void relay_free(struct relay **pointer)
     stream_deinit(&relay->in);
     stream_deinit(&relay->out);
     stream_deinit(&relay->err);
-    fd_close(&relay->control);
+    requests_deinit(&relay->requests);
     /* Still blocked: it waits until the mask is put back, and then does what the caller has arranged for it. */
     if (relay->fatal != 0)
         kill(getpid(), relay->fatal);
     signals_deinit(&relay->signals);
     free(relay);
     *pointer = NULL;
-}
-
-/* ---- requests on the second connection ---- */
-
-static void request_begin(struct relay *relay, struct msg_out *out, const char *op, size_t n_more)
-{
-    msg_out_init(out, 2 + n_more);
-    msg_put_text(out, "op", op);
-    msg_put_text(out, "session", relay->options->session != NULL ? relay->options->session : "");
-}
-
-/* Best effort: a monitor that does not take it is either gone, which the main connection tells, or beyond help. */
-static void request_send(struct relay *relay, const struct msg_out *out)
-{
-    if (relay->control < 0 && relay->options->run_dir != NULL)
-        relay->control = remora_connect(relay->options->run_dir);
-    (void)client_put(relay->control >= 0 ? relay->control : relay->options->connection, REMORA_PACKET_CONTROL,
-                     out->buffer.data, out->buffer.size);
-}
-
-static void send_signal(struct relay *relay, int number)
-{
-    CLEANUP_MSG_OUT struct msg_out out;
-
-    request_begin(relay, &out, "signal", 1);
-    msg_put_int(&out, "signal", number);
-    request_send(relay, &out);
-}
-
-static void send_close_output(struct relay *relay, const char *stream)
-{
-    CLEANUP_MSG_OUT struct msg_out out;
-
-    request_begin(relay, &out, "close_output", 1);
-    msg_put_text(&out, "stream", stream);
-    request_send(relay, &out);
 }
 
 static void send_size(struct relay *relay)
@@ -118,28 +90,54 @@ static void send_size(struct relay *relay)
     packet[3] = (unsigned char)(size >> 16);
     packet[5] = (unsigned char)(size >> 8);
     packet[6] = (unsigned char)size;
-    if (client_put(relay->options->connection, REMORA_PACKET_RESIZE, packet, sizeof(packet)) == -EAGAIN) {
-        CLEANUP_MSG_OUT struct msg_out out;
-
-        request_begin(relay, &out, "resize", 2);
-        msg_put_int(&out, "rows", size >> 16);
-        msg_put_int(&out, "cols", size & 0xffff);
-        request_send(relay, &out);
-    }
+    if (client_put(relay->connection, REMORA_PACKET_RESIZE, packet, sizeof(packet)) == -EAGAIN)
+        requests_resize(&relay->requests, relay->connection, size >> 16, size & 0xffff);
 }
 
-/* The replies on the second connection interest nobody. */
-static void drop_replies(struct relay *relay)
-{
-    unsigned char reply[1024];
-    int type;
-    ssize_t n;
+/* ---- the attached connection ---- */
 
-    do {
-        n = client_take(relay->control, &type, reply, sizeof(reply), MSG_DONTWAIT);
-    } while (n >= 0 || n == -EMSGSIZE);
-    if (n != -EAGAIN && n != -EINTR)
-        fd_close(&relay->control);
+/* Output that never came here. */
+static void missing(struct relay *relay, int stream, int64_t bytes)
+{
+    if (bytes <= 0)
+        return;
+    relay->result->lost_bytes += (uint64_t)bytes;
+    if (relay->position[stream] >= 0)
+        relay->position[stream] += bytes;
+}
+
+/* It ended without a word: go on over a new one, if there is still a monitor to go on with. */
+static int connection_ended(struct relay *relay)
+{
+    const struct remora_relay_options *options = relay->options;
+    const struct reattach wanted = {
+        .run_dir = options->run_dir,
+        .session = relay->requests.session,
+        .in = relay->in.fd >= 0 || relay->input_waits,
+        .out = relay->out.fd >= 0,
+        .err = relay->err.fd >= 0,
+        .block = options->block,
+        .owner = options->owner,
+    };
+    const bool shown[2] = {wanted.out, wanted.err};
+    int64_t read_bytes[2] = {-1, -1};
+    int fd;
+
+    if (relay->lagged)
+        return REMORA_RELAY_LAGGED;
+    fd = options->run_dir != NULL ? reattach(&wanted, read_bytes) : -ECONNRESET;
+    if (fd < 0)
+        return REMORA_RELAY_LOST;
+    fd_close(&relay->result->connection);
+    relay->connection = relay->result->connection = fd;
+    relay->broken = false;
+    for (int i = 0; i < 2; i++) {
+        if (relay->position[i] >= 0 && shown[i])
+            missing(relay, i, read_bytes[i] - relay->position[i]);
+        relay->position[i] = read_bytes[i];
+    }
+    send_size(relay);
+    return GO_ON;
 }
 
 /* ---- input ---- */
@@ -204,11 +202,15 @@ static int input_round(struct relay *relay)
         int result;
 
         if (relay->input_waits) {
-            result = client_put(relay->options->connection, REMORA_PACKET_STDIN, relay->input, relay->input_size);
+            result = relay->broken
+                         ? -EAGAIN
+                         : client_put(relay->connection, REMORA_PACKET_STDIN, relay->input, relay->input_size);
+            if (result < 0 && result != -EAGAIN) {
+                relay->broken = true; /* the other direction tells how it ended */
+                result = -EAGAIN;
+            }
             if (result == -EAGAIN && !relay->detached)
                 return GO_ON;
-            if (result < 0 && result != -EAGAIN)
-                input_end(relay); /* the other direction tells how it ended */
             relay->input_waits = false;
         }
         if (relay->detached)
@@ -241,7 +243,7 @@ static int output_closed(struct relay *relay, int cause)
     relay->output_to = NULL;
     if (!relay->options->handle_output_closed || cause == -EIO)
         return is_out ? REMORA_RELAY_OUTPUT_CLOSED : GO_ON;
-    send_close_output(relay, is_out ? "stdout" : "stderr");
+    requests_close_output(&relay->requests, relay->connection, is_out ? "stdout" : "stderr");
     return GO_ON;
 }
 
@@ -271,15 +273,18 @@ static void see_event(struct relay *relay, size_t size)
     event = msg_text(&message, &message.root, "event", "");
     if (strcmp(event, "lagging") == 0)
         relay->lagged = true;
+    else if (strcmp(event, "lost") == 0)
+        missing(relay, strcmp(msg_text(&message, &message.root, "stream", ""), "stderr") == 0,
+                msg_int(&message.root, "bytes", 0));
 }
 
 static int output_take(struct relay *relay)
 {
     int type = 0;
-    ssize_t n = client_take(relay->options->connection, &type, relay->output, sizeof(relay->output), MSG_DONTWAIT);
+    ssize_t n = client_take(relay->connection, &type, relay->output, sizeof(relay->output), MSG_DONTWAIT);
 
     if (n == -ECONNRESET || n == -EPIPE)
-        return relay->lagged ? REMORA_RELAY_LAGGED : REMORA_RELAY_LOST;
+        return connection_ended(relay);
     if (n == -EINTR)
         return -EAGAIN;
     if (n < 0)
@@ -287,6 +292,8 @@ static int output_take(struct relay *relay)
     switch (type) {
     case REMORA_PACKET_STDOUT:
     case REMORA_PACKET_STDERR:
+        if (relay->position[type == REMORA_PACKET_STDERR] >= 0)
+            relay->position[type == REMORA_PACKET_STDERR] += n;
         relay->output_to = type == REMORA_PACKET_STDERR ? &relay->err : &relay->out;
         if (relay->output_to->fd < 0)
             relay->output_to = NULL;
@@ -334,7 +341,7 @@ static int signal_round(struct relay *relay)
                 relay->fatal = number;
                 return -EINTR;
             }
-            send_signal(relay, number);
+            requests_signal(&relay->requests, relay->connection, number);
         } else {
             if (number == SIGTSTP) {
                 terminal_restore(&relay->terminal);
@@ -353,14 +360,15 @@ static int signal_round(struct relay *relay)
 static int relay_wait(struct relay *relay)
 {
     bool takes = relay->output_to == NULL;
+    bool sends = relay->input_waits && !relay->broken;
     bool reads = relay->in.fd >= 0 && !relay->input_waits;
     struct pollfd ready[] = {
         {.fd = relay->signals.fd, .events = POLLIN},
-        {.fd = takes || relay->input_waits ? relay->options->connection : -1,
-         .events = (short)((takes ? POLLIN : 0) | (relay->input_waits ? POLLOUT : 0))},
+        {.fd = takes || sends ? relay->connection : -1,
+         .events = (short)((takes ? POLLIN : 0) | (sends ? POLLOUT : 0))},
         {.fd = reads ? relay->in.fd : -1, .events = POLLIN},
         {.fd = takes ? -1 : relay->output_to->fd, .events = POLLOUT},
-        {.fd = relay->control, .events = POLLIN},
+        {.fd = relay->requests.fd, .events = POLLIN},
     };
     int timeout = -1;
 
@@ -372,7 +380,7 @@ static int relay_wait(struct relay *relay)
     if (poll(ready, sizeof(ready) / sizeof(*ready), timeout) < 0 && errno != EINTR)
         return -errno;
     if (ready[4].revents != 0)
-        drop_replies(relay);
+        requests_drop_replies(&relay->requests);
     return GO_ON;
 }
 
@@ -420,18 +428,26 @@ int remora_relay(const struct remora_relay_options *options, struct remora_relay
     int end;
 
     result->exit_size = 0;
+    result->connection = -1;
+    result->lost_bytes = 0;
     if (relay == NULL)
         return -ENOMEM;
     relay->options = options;
     relay->result = result;
-    relay->control = relay->sized = relay->terminal.fd = -1;
+    relay->connection = options->connection;
+    relay->position[0] = options->out >= 0 ? options->out_position : -1;
+    relay->position[1] = options->err >= 0 ? options->err_position : -1;
+    relay->sized = relay->terminal.fd = -1;
+    requests_init(&relay->requests, options->run_dir, options->session);
     relay->in = relay->out = relay->err = (struct stream){.fd = -1, .owned = -1};
     relay->signals.fd = -1;
     end = relay_init(relay, options);
     if (end == 0)
         end = relay_run(relay);
-    if (end < 0)
+    if (end < 0) {
+        fd_close(&result->connection);
         return end;
+    }
     result->end = end;
     return 0;
 }

@@ -314,7 +314,7 @@ static void tell_start(struct container *container)
     if (monitor->config->pidfile[0] != 0)
         write_pidfile(monitor->config->pidfile, container->main.process.pid);
     if (monitor->config->timeout > 0)
-        timer_set(&container->time_limit, monitor->config->timeout * SECOND_NS);
+        timer_set(&container->time_limit, seconds_ns(monitor->config->timeout));
     if (container->first_start_over)
         control_tell_restarted(monitor, container->restarts);
     else

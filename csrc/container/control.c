@@ -432,18 +432,15 @@ static void handle_control(struct client *client, struct msg *request, int *fds,
 
 static void handle_resize_packet(struct client *client, const char *payload, size_t size)
 {
-    CLEANUP(msgpack_unpacked_destroy) msgpack_unpacked result;
-    const msgpack_object_array *pair;
+    CLEANUP_MSG struct msg pair = {0};
+    const msgpack_object *numbers;
 
-    msgpack_unpacked_init(&result);
-    if (client->session == NULL || msgpack_unpack_next(&result, payload, size, NULL) != MSGPACK_UNPACK_SUCCESS ||
-        result.data.type != MSGPACK_OBJECT_ARRAY)
+    if (client->session == NULL || msg_parse_any(&pair, payload, size) < 0 || pair.root.type != MSGPACK_OBJECT_ARRAY ||
+        pair.root.via.array.size != 2)
         return;
-    pair = &result.data.via.array;
-    if (pair->size == 2 && pair->ptr[0].type == MSGPACK_OBJECT_POSITIVE_INTEGER &&
-        pair->ptr[1].type == MSGPACK_OBJECT_POSITIVE_INTEGER)
-        session_resize(client->session, (unsigned)pair->ptr[0].via.u64 & 0xffff,
-                       (unsigned)pair->ptr[1].via.u64 & 0xffff);
+    numbers = pair.root.via.array.ptr;
+    if (numbers[0].type == MSGPACK_OBJECT_POSITIVE_INTEGER && numbers[1].type == MSGPACK_OBJECT_POSITIVE_INTEGER)
+        session_resize(client->session, (unsigned)numbers[0].via.u64 & 0xffff, (unsigned)numbers[1].via.u64 & 0xffff);
 }
 
 bool control_packet(struct client *client, char *packet, size_t size, int *fds, size_t n_fds)

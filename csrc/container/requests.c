@@ -159,7 +159,7 @@ int container_stop(struct container *container, int signal, int64_t timeout)
     container->stop_signal = timeout == 0 ? SIGKILL : signal;
     container->kill_sent = timeout == 0;
     if (timeout > 0)
-        timer_set(&container->stop_bound, timeout * SECOND_NS);
+        timer_set(&container->stop_bound, seconds_ns(timeout));
     else if (timeout == 0 && container->state == CONTAINER_STARTING)
         timer_set(&container->stop_bound, START_BOUND_NS);
     /* While a pause or unpause is under way, its end goes on with this. */

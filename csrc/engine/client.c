@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -94,7 +95,7 @@ static void await_events(struct client *client)
     uint32_t events = client->first != NULL || client->closing ? EPOLLOUT : 0;
 
     /* One that asks and does not read has to wait with its next questions. */
-    if (!stdin_full && client->queued <= CLIENT_QUEUE_MAX)
+    if (!stdin_full && client->queued <= CLIENT_QUEUE_MAX && !client->input_over)
         events |= EPOLLIN;
     /* Also one that has to wait with its input stays in the epoll set, or its hang-up would not be seen. */
     if (events == 0)
@@ -127,9 +128,10 @@ static int send_now(struct client *client, const char *packet, size_t size)
     return n < 0 ? -errno : 0;
 }
 
-static void cut_off(struct client *client)
+void client_cut_off(struct client *client)
 {
     drop_queue(client);
+    stop_throttling(client);
     client->closing = true;
     client->hub->protocol->lagging(client);
     client->lagging = true; /* what it was told now is the last thing it gets */
@@ -141,7 +143,7 @@ static void enqueue(struct client *client, const char *bytes, size_t size)
 
     if (packet == NULL) {
         if (!client->closing)
-            cut_off(client);
+            client_cut_off(client);
         return;
     }
     packet->next = NULL;
@@ -154,9 +156,11 @@ static void enqueue(struct client *client, const char *bytes, size_t size)
     if (client->block && client->session != NULL && !client->throttles) {
         client->throttles = true;
         session_block(client->session);
+        if (client->hub->protocol->throttling != NULL)
+            client->hub->protocol->throttling(client);
     }
     if (!client->block && client->queued > CLIENT_QUEUE_MAX)
-        cut_off(client);
+        client_cut_off(client);
 }
 
 void client_send(struct client *client, const char *packet, size_t size)
@@ -222,10 +226,35 @@ enum received {
     RECEIVED_END, /* the client is freed */
 };
 
+/* The peer sends nothing more; it may still read. */
+static enum received end_input(struct client *client)
+{
+    if (client->hub->protocol->input_ended == NULL || client->input_over) {
+        client_free(client);
+        return RECEIVED_END;
+    }
+    client->input_over = true;
+    await_events(client);
+    client->hub->protocol->input_ended(client);
+    return RECEIVED_NOTHING;
+}
+
+/* One packet that may be larger than the shared buffer. */
+static enum received receive_large(struct client *client, size_t size)
+{
+    char *buffer = malloc(size);
+    ssize_t n = buffer != NULL ? recv(client->source.fd, buffer, size, MSG_DONTWAIT) : 0;
+    bool goes_on = n <= 0 || client->hub->protocol->packet(client, buffer, (size_t)n, NULL, 0);
+
+    free(buffer);
+    return goes_on ? RECEIVED_PACKET : RECEIVED_END;
+}
+
 /* Take and handle one packet, if there is one. */
 static enum received receive_one(struct client *client)
 {
     char *buffer = hub_scratch(client->hub);
+    int waiting = 0;
     union {
         char space[CMSG_SPACE(sizeof(int) * REMORA_PACKET_FDS_MAX)];
         struct cmsghdr align;
@@ -237,6 +266,9 @@ static enum received receive_one(struct client *client)
     size_t n_fds;
     ssize_t n;
 
+    /* All that is queued is the least size that surely takes the first of it. */
+    if (client->hub->protocol->any_size && ioctl(client->source.fd, FIONREAD, &waiting) == 0 && waiting > RECEIVE_MAX)
+        return receive_large(client, (size_t)waiting);
     buffer[0] = UNTOUCHED;
     client->hub->flight.reader = client;
     n = recvmsg(client->source.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -244,7 +276,11 @@ static enum received receive_one(struct client *client)
         client->hub->flight.reader = NULL;
         return RECEIVED_NOTHING;
     }
-    if (n <= 0) {
+    if (n == 0) {
+        client->hub->flight.reader = NULL;
+        return end_input(client);
+    }
+    if (n < 0) {
         client_free(client);
         return RECEIVED_END;
     }

@@ -39,6 +39,9 @@ struct client {
     bool closing; /* to be closed once the queue is sent */
     bool hung_up; /* the peer is gone, but its input waits for a blocked stdin */
     bool throttles; /* its queue is what stops the session's output now */
+    bool input_over; /* it will send nothing more */
+    bool foreground; /* conmon: it was there before the process ran, and may hold it up for ever */
+    size_t queued_before; /* conmon: when it was last looked at whether it takes anything */
     enum client_wait wait;
     const char *wait_op; /* static: the `op` of the reply it waits for */
     bool killed; /* for the reply to `stop` */
@@ -61,6 +64,8 @@ void client_finish(struct client *client);
 
 /* Send one packet: `packet` begins with its type byte. May cut the client off, never frees it. */
 void client_send(struct client *client, const char *packet, size_t size);
+/* Drop its queue; it gets nothing more but what the protocol tells such a client. Never frees it. */
+void client_cut_off(struct client *client);
 /* Whether to read from it: called when the stdin of its session fills and empties. */
 void client_update_reading(struct client *client);
 

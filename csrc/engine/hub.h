@@ -20,11 +20,16 @@ struct stream;
 /* How clients are spoken to. */
 struct protocol {
     size_t chunk; /* most bytes of output in one packet; at most REMORA_PAYLOAD_MAX */
+    bool any_size; /* packets may be larger than REMORA_PAYLOAD_MAX */
     /*
      * Handle one packet (size 0: one that is larger than any of the protocol). Takes the descriptors. false: the client
      * was freed.
      */
     bool (*packet)(struct client *client, char *packet, size_t size, int *fds, size_t n_fds);
+    /* NULL: a peer that ends its input has gone; else it goes on reading, and this is told. */
+    void (*input_ended)(struct client *client);
+    /* NULL, or: a `block` client's queue begins to hold up its session. */
+    void (*throttling)(struct client *client);
     /* The queue of a client that must not hold up anything grew too long and was dropped: the last it may be told. */
     void (*lagging)(struct client *client);
     /* So many bytes that were queued for a client went with a killed worker. */

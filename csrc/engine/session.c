@@ -131,6 +131,17 @@ void session_finish_flight(struct hub *hub)
     flight->stream = NULL;
 }
 
+/*
+ * A pty whose last user is gone says so for ever. As long as the process lives it may open its terminal again: only
+ * what changes wakes us up from now on. false: there is nothing to wait for.
+ */
+static bool await_user(struct stream *stream)
+{
+    const struct session *session = stream->session;
+
+    return session->tty && !session->draining && source_await(&stream->source, EPOLLIN | EPOLLET) == 0;
+}
+
 /* Read until there is nothing more for now. false: the stream has ended. */
 static bool read_stream(struct stream *stream, int turns)
 {
@@ -151,10 +162,11 @@ static bool read_stream(struct stream *stream, int turns)
                 return true;
             if (n < 0 && errno == EINTR)
                 continue;
-            return false; /* end, or EIO: a pty whose last user is gone */
+            return n < 0 && errno == EIO && await_user(stream);
         }
         hub->flight.size = (size_t)n;
         hub->flight.read = true;
+        source_await(&stream->source, EPOLLIN); /* a pty has got a user again */
         deliver(hub);
         /* A pipe gave all that was there. Saves a read that would only say so. */
         if (!session->tty && !session->draining && n < REMORA_PAYLOAD_MAX)

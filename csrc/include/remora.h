@@ -72,14 +72,16 @@ int remora_sealed_memory(const char *name, const void *bytes, size_t size);
 enum remora_relay_end {
     REMORA_RELAY_EXITED = 0, /* an EXIT packet came: its payload is in `exit` */
     REMORA_RELAY_DETACHED = 1, /* the detach keys were typed */
-    REMORA_RELAY_LOST = 2, /* the connection ended without EXIT (monitor gone) */
+    REMORA_RELAY_LOST = 2, /* the connection ended without EXIT, and can't be made anew: the monitor is gone */
     REMORA_RELAY_LAGGED = 3, /* cut off by the monitor because this client did not read */
     REMORA_RELAY_OUTPUT_CLOSED = 4, /* our own stdout is gone (EPIPE) */
 };
 
 struct remora_relay_options {
     int connection; /* an attached connection; borrowed */
-    const char *run_dir; /* for a second connection: signals and resizes overtake a blocked stdin */
+    bool block, owner; /* as it was attached */
+    int64_t out_position, err_position; /* bytes of each stream before this side was attached; -1: not known */
+    const char *run_dir; /* for a second connection: signals and resizes overtake a blocked stdin; and for a new one */
     const char *session; /* "" or the exec session */
     int in, out, err; /* descriptors of this side, -1 = not attached */
     bool raw; /* the session has a tty: `in`, if it is a terminal, goes into raw mode */
@@ -91,6 +93,8 @@ struct remora_relay_options {
 
 struct remora_relay_result {
     int end; /* enum remora_relay_end */
+    int connection; /* the caller's: made anew in place of the one that ended; else -1 */
+    uint64_t lost_bytes; /* of the session's output, known not to have come here */
     size_t exit_size; /* bytes of the EXIT packet's map */
     unsigned char exit[4096];
 };

@@ -86,8 +86,15 @@ def attach(
             raw=tty,
             proxy_signals=sig_proxy,
             detach_keys=terminal.active_keys(sequence, tty),
+            positions=(_position(reply, "stdout_bytes"), _position(reply, "stderr_bytes")),
         )
-    return terminal.status(result, f"container {record.name}")
+    return terminal.container_status(settings, record, result)
+
+
+def _position(reply: dict[str, object], key: str) -> int:
+    """How much of a stream the monitor had read when we were attached; -1 when it does not say."""
+    value = reply.get(key)
+    return value if isinstance(value, int) else -1
 
 
 def _not_running(record: ContainerRecord, status: str) -> RemoraError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from remora import monitor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from remora.frontend.container.spec import Json
     from remora.frontend.container.state import ContainerState
     from remora.frontend.settings import Settings
+    from remora.monitor import Connection
 
 EXAMPLE = "remora exec -it web sh"
 INTERSPERSED = False
@@ -89,7 +91,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
     what = f"exec in container {record.name}"
     with connection:
         try:
-            connection.request(request, [memory, *preserved])
+            ended = _ask(connection, request, [memory, *preserved])
         except monitor.MonitorGone:
             raise RemoraError(f"{what}: the container ended meanwhile") from None
         except monitor.RequestFailed as failed:
@@ -99,6 +101,8 @@ def run(arguments: Namespace, settings: Settings) -> int:
         if arguments.detach:
             selection.put(session)
             return 0
+        if ended is not None:
+            return terminal.record_status(ended, what)
         result = connection.relay(
             run_dir=record.run_dir,
             session=session,
@@ -109,8 +113,28 @@ def run(arguments: Namespace, settings: Settings) -> int:
             proxy_signals=False,
             detach_keys=sequence if arguments.tty else b"",
             handle_output_closed=True,
+            block=True,
+            positions=(0, 0),
         )
     return terminal.status(result, what)
+
+
+def _ask(connection: Connection, request: dict[str, object], fds: list[int]) -> dict[str, object] | None:
+    """Make the request; where the connection was lost and it came to be made twice, join what the first one began.
+
+    The record of a session that has ended by then, else None.
+    """
+    try:
+        connection.request(request, fds)
+    except monitor.RequestFailed as failed:
+        if not connection.renewed or failed.errno != errno.EINVAL:
+            raise
+        if not request["detach"]:
+            try:
+                connection.request({**request, "op": "attach"})
+            except monitor.RequestFailed:
+                return connection.how_it_ended(str(request["session"])) or {}
+    return None
 
 
 def _remedy(failed: monitor.RequestFailed, command: str) -> str:

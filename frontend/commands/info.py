@@ -35,21 +35,10 @@ def run(arguments: Namespace, settings: Settings) -> int:
 
         selection.put(whole(arguments.format, facts))
     else:
-        selection.put("\n".join(_lines(facts, 0)))
+        from remora.frontend.output.text import outline
+
+        selection.put("\n".join(outline(facts)))
     return 0
-
-
-def _lines(value: dict[str, object], depth: int) -> list[str]:
-    """Nested facts as indented `key: value` lines."""
-    lines = []
-    for key, item in value.items():
-        if isinstance(item, dict):
-            lines.append(f"{'  ' * depth}{key}:")
-            lines += _lines(item, depth + 1)
-        else:
-            shown = ", ".join(str(part) for part in item) if isinstance(item, list) else item
-            lines.append(f"{'  ' * depth}{key}: {shown}".rstrip())
-    return lines
 
 
 def _host(settings: Settings) -> dict[str, object]:
@@ -97,23 +86,23 @@ def _program(name: str) -> str | None:
 
 def _runtime(settings: Settings) -> dict[str, object]:
     """The runtime that would be used, or why there is none."""
-    from remora.frontend import process, runtime
+    from remora.frontend import runtime
 
     try:
         program = runtime.command(settings)[0]
-        said = process.capture([program, "--version"]).stdout.decode("utf-8", "replace").splitlines()
-        return {"name": os.path.basename(program), "path": program, "version": said[0] if said else ""}
-    except (RemoraError, OSError) as error:
+        return {"name": os.path.basename(program), "path": program, "version": version.said(program)}
+    except RemoraError as error:
         return {"name": "", "path": "", "version": "", "error": str(error)}
 
 
 def _monitor() -> dict[str, object]:
     from remora import monitor
 
+    path = monitor.monitor_program()
     try:
-        return {"path": monitor.monitor_program(), "version": monitor.version()}
-    except (OSError, RuntimeError) as error:
-        return {"path": "", "version": monitor.version(), "error": str(error)}
+        return {"path": path, "version": version.monitor_version(path)}
+    except RemoraError as error:
+        return {"path": path, "version": "", "error": error.message}
 
 
 def _store(settings: Settings) -> dict[str, object]:

@@ -123,10 +123,14 @@ def _ask(settings: Settings, waiting: Waiting, condition: str) -> None:
     if connection is None:
         return
     try:
-        connection.send({"op": "wait", "condition": condition})
+        connection.send(_request(condition))
         waiting.connection = connection
     except monitor.MonitorGone:
         connection.close()
+
+
+def _request(condition: str) -> dict[str, object]:
+    return {"op": "wait", "condition": condition}
 
 
 def _answer(settings: Settings, waiting: Waiting, condition: str, interval: float) -> None:
@@ -157,7 +161,7 @@ def _reply(waiting: Waiting, condition: str) -> None:
     """Read the monitor's answer; the connection is closed and the caller looks again when it gives none."""
     assert waiting.connection is not None
     try:
-        reply = waiting.connection.reply("wait")
+        reply = waiting.connection.answer(_request(condition))
         record = reply.get("record")
         if condition == RUNNING:
             waiting.code = NONE

@@ -70,15 +70,12 @@ def configuration(
 
 def _log(record: ContainerRecord) -> dict[str, object]:
     log = record.spec["log"]
-    drivers = [{**sink, "path": logs.path_of(record, sink)} for sink in log["drivers"]]
     return {
-        "drivers": drivers,
+        "drivers": [{**sink, "path": logs.path_of(record, sink)} for sink in log["drivers"]],
         "tag": _tag(record),
         "labels": _labels(record),
         "stdout": log["stdout"],
         "stderr": log["stderr"],
-        # The form of the first version.
-        **{key: drivers[0][key] for key in ("driver", "path", "max_size")},
     }
 
 

@@ -80,6 +80,8 @@ def kill(settings: Settings, record: ContainerRecord, number: int) -> None:
             except monitor.RequestFailed as error:
                 if error.errno != 3:  # ESRCH
                     raise
+                if connection.renewed:
+                    return  # asked twice: the first time did it
             except monitor.MonitorGone:
                 pass
     state = states.derive(settings, record)
@@ -137,12 +139,15 @@ class Stop:
         self.connection: Connection | None = None
         self.begun = False
 
+    def _request(self) -> dict[str, object]:
+        return {"op": "stop", "signal": self.number, "timeout": self.timeout, "keep": self.keep}
+
     def begin(self) -> None:
         """Ask the monitor, if there is one."""
         self.connection = connect(self.settings, self.record)
         if self.connection is not None:
             try:
-                self.connection.send({"op": "stop", "signal": self.number, "timeout": self.timeout, "keep": self.keep})
+                self.connection.send(self._request())
             except monitor.MonitorGone:
                 self.connection.close()
                 self.connection = None
@@ -153,7 +158,7 @@ class Stop:
         ran = self.connection is not None
         if self.connection is not None:
             try:
-                self.connection.reply("stop")
+                self.connection.answer(self._request())
             except monitor.MonitorGone:
                 pass
             finally:
@@ -221,4 +226,9 @@ def pause(settings: Settings, record: ContainerRecord, wanted: bool) -> None:
             else not_running(record, states.derive(settings, record), "pause" if wanted else "unpause")
         )
     with connection:
-        connection.request({"op": "pause" if wanted else "unpause"})
+        try:
+            connection.request({"op": "pause" if wanted else "unpause"})
+        except monitor.RequestFailed:
+            # Asked twice, the second time is too much.
+            if not connection.renewed or states.derive(settings, record).paused != wanted:
+                raise

@@ -10,6 +10,7 @@ import os
 
 from remora import monitor
 from remora.frontend.container import logs, terminal
+from remora.frontend.container import state as states
 from remora.frontend.container.configuration import configuration, monitor_environment
 from remora.frontend.container.creation import remedy
 from remora.frontend.errors import RemoraError, os_error_text
@@ -118,7 +119,7 @@ def start(
             pass  # removed by somebody already
         except OSError as error:
             _warn(f"container {record.name} runs, but its record may not survive a power cut: {os_error_text(error)}")
-    return Started(connection, _await_start(settings, record, connection), built.warnings)
+    return Started(connection, _await_start(settings, record, connection, attach), built.warnings)
 
 
 def _warn(line: str) -> None:
@@ -136,9 +137,16 @@ def _first_time(settings: Settings) -> bool:
     return True
 
 
-def _await_start(settings: Settings, record: ContainerRecord, connection: Connection) -> int:
+def _await_start(
+    settings: Settings, record: ContainerRecord, connection: Connection, attach: dict[str, object] | None
+) -> int:
     try:
-        return connection.started()
+        try:
+            return connection.started()
+        except monitor.MonitorGone:
+            if not connection.renew():
+                raise
+            return _rejoin_start(settings, record, connection, attach)
     except monitor.RequestFailed as failed:
         if record.spec["remove"]:
             finish_removal(settings, record, connection)
@@ -151,6 +159,23 @@ def _await_start(settings: Settings, record: ContainerRecord, connection: Connec
             f"starting container {record.name}: its monitor ended before the container ran",
             hint=f"`remora ps -a` tells what became of it, `remora rm -f {record.name}` removes it",
         ) from None
+
+
+def _rejoin_start(
+    settings: Settings, record: ContainerRecord, connection: Connection, attach: dict[str, object] | None
+) -> int:
+    """The monitor lives, the connection of the start was lost: what became of the start, over a new one."""
+    try:
+        if attach is not None:
+            connection.request({"op": "attach", **attach})
+        connection.request({"op": "wait", "condition": "running"})
+    except monitor.RequestFailed:
+        ended = connection.how_it_ended("") or {}
+        if states.text(ended, "why") != "runtime-failed":
+            return 0  # it ran, and has ended; the relay learns how
+        error, status = states.text(ended, "error"), states.number(ended, "status")
+        raise monitor.RequestFailed("start container", record.name, error, status=status or 125) from None
+    return states.derive(settings, record).pid
 
 
 def _start_error(settings: Settings, record: ContainerRecord, failed: RequestFailed) -> RemoraError:
@@ -272,8 +297,11 @@ def follow(
         proxy_signals=proxy_signals,
         detach_keys=terminal.active_keys(detach_keys, spec["tty"]),
         handle_output_closed=True,
+        block=True,
+        owner=True,
+        positions=(0, 0),
     )
     if result.end == monitor.RelayEnd.EXITED and spec["remove"]:
         finish_removal(settings, record, connection)
     connection.close()
-    return terminal.status(result, f"container {record.name}")
+    return terminal.container_status(settings, record, result)

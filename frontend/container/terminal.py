@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from remora.frontend.container.record import ContainerRecord
+    from remora.frontend.settings import Settings
     from remora.monitor import RelayResult
 
 PROXIED = (builtin.SIGINT, builtin.SIGTERM, builtin.SIGHUP, builtin.SIGQUIT, builtin.SIGUSR1, builtin.SIGUSR2)
+ENDING_TIME = 2.0  # seconds that a monitor may take between the end of its connections and its own
 OUTPUT_CLOSED = 128 + builtin.SIGPIPE
 
 
@@ -54,12 +57,45 @@ class signals_held:  # noqa: N801 - used as a statement
             builtin.set_signal_mask(self.saved)
 
 
+def container_status(settings: Settings, record: ContainerRecord, result: RelayResult) -> int:
+    """The exit status for the end of a relay of a container's own session; as `status`.
+
+    A monitor that is lost may have recorded the end before that.
+    """
+    what = f"container {record.name}"
+    if result.end == monitor.RelayEnd.LOST and monitor.wait_unlocked(record.run_dir, ENDING_TIME):
+        ended = _record_on_disk(settings, record)
+        if ended is not None:
+            _tell_lost(result, what)
+            return record_status(ended, what)
+    return status(result, what)
+
+
+def _record_on_disk(settings: Settings, record: ContainerRecord) -> Mapping[str, object] | None:
+    """The record of the run that has just ended, None without one."""
+    state = states.derive(settings, record)
+    if state.live:
+        return None
+    if state.record is not None:
+        return state.record
+    try:
+        return monitor.read_ended(f"{settings.ended}/{record.id}")
+    except (OSError, ValueError):
+        return None
+
+
+def _tell_lost(result: RelayResult, what: str) -> None:
+    if result.lost:
+        os.write(2, f"Warning: {what}: {result.lost} bytes of its output were lost on the way here\n".encode())
+
+
 def status(result: RelayResult, what: str) -> int:
     """The exit status for the end of a relay. what: `container web`, for messages.
 
     Raises RemoraError when the monitor was lost, the client was cut off or the exit code is not known.
     """
     end = monitor.RelayEnd
+    _tell_lost(result, what)
     if result.end == end.DETACHED:
         return 0
     if result.end == end.EXITED:

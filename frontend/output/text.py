@@ -9,6 +9,10 @@ import time
 
 from remora.frontend.output.template.values import Time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 NS = 1_000_000_000
 NEVER = Time("0001-01-01T00:00:00Z", "0001-01-01 00:00:00 +0000 UTC")
 SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -113,3 +117,20 @@ def table(rows: list[list[str]], minimum: int = 10) -> str:
         cells = [f"{cell:<{widths[column]}}" for column, cell in enumerate(row[:-1])]
         lines.append("  ".join([*cells, *row[-1:]]).rstrip() + "\n")
     return "".join(lines)
+
+
+def outline(value: Mapping[str, object], depth: int = 0) -> list[str]:
+    """Nested facts as indented `key: value` lines."""
+    lines = []
+    for key, item in value.items():
+        if isinstance(item, dict):
+            lines.append(f"{'  ' * depth}{key}:")
+            lines += outline(item, depth + 1)
+        elif isinstance(item, list) and item and isinstance(item[0], dict):
+            for part in item:
+                lines.append(f"{'  ' * depth}{key}:")
+                lines += outline(part, depth + 1)
+        else:
+            shown = ", ".join(str(part) for part in item) if isinstance(item, list) else item
+            lines.append(f"{'  ' * depth}{key}: {shown}".rstrip())
+    return lines

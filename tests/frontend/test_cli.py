@@ -45,14 +45,26 @@ def test_every_command_of_the_table_has_a_module_a_parser_and_an_example(name: s
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("name", sorted(cli.GROUPED))
+def test_every_command_of_a_group_has_a_parser_and_an_example(name: str) -> None:
+    words = name.replace("_", " ", 1).replace("_", "-").split(" ")
+    result = run(*words, "--help")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(cli.GROUPED[name].summary)
+    assert f"Usage: remora {' '.join(words)}" in result.stdout
+    assert f"remora {' '.join(words)}" in result.stdout.partition("Example:\n")[2]
+    assert "unknown command" in run(name).stderr
+
+
 def test_every_noun_leads_to_a_command() -> None:
+    assert cli.NOUNS.keys() == cli.NOUN_SUMMARIES.keys()
     for verbs in cli.NOUNS.values():
         for target in verbs.values():
-            assert target in cli.COMMANDS
+            assert target in cli.COMMANDS or target in cli.GROUPED
 
 
 def test_every_module_of_the_table_can_be_imported() -> None:
-    for command in [*cli.COMMANDS.values(), *cli.HIDDEN.values()]:
+    for command in [*cli.COMMANDS.values(), *cli.GROUPED.values(), *cli.HIDDEN.values()]:
         importlib.import_module(f"remora.frontend.commands.{command.module}")
 
 
@@ -63,7 +75,7 @@ def test_help_lists_every_command_and_needs_none_of_them() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE, check=True)
     assert result.stderr.strip() == "[]"
-    for name in cli.COMMANDS:
+    for name in [*cli.COMMANDS, *cli.NOUNS]:
         assert f"\n  {name} " in result.stdout
 
 

@@ -275,7 +275,21 @@ def test_info_and_version_tell_what_is_used(remora: Remora) -> None:
     assert facts["store"]["containers"] == {"number": 1, "running": 0, "paused": 0, "stopped": 1, "unreadable": 0}
     assert facts["store"]["images"]["number"] == 1
     assert facts["host"]["ociRuntime"]["name"] in ("crun", "runc")
-    assert Path(facts["monitor"]["path"]).name == "remora-monitor"
+    program = facts["monitor"]["path"]
+    assert Path(program).name == "remora-monitor"
+    assert (facts["version"]["MonitorPath"], facts["version"]["MonitorVersion"]) == (
+        program,
+        facts["monitor"]["version"],
+    )
+    said_by_itself = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    assert facts["monitor"]["version"] in said_by_itself
+    assert "runc version" in facts["version"]["Runtimes"]["runc"]
+    lines = remora("version").splitlines()
+    assert f"Monitor:     {facts['monitor']['version']}" in lines
+    assert any(line.startswith("runc:  ") for line in lines)
+    unusable = {"REMORA_MONITOR": "/nowhere/remora-monitor"}
+    assert "executing /nowhere/remora-monitor" in remora.run("version", env=unusable).stdout
+    assert json.loads(remora.run("info", "--format", "json", env=unusable).stdout)["monitor"]["version"] == ""
     assert "  kernel: " + os.uname().release in remora("info").splitlines()
     assert remora("info", "-f", "{{.host.cpus}}") == str(os.cpu_count())
 

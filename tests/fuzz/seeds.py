@@ -97,7 +97,7 @@ def records() -> dict[str, bytes]:
 
 
 def failures() -> dict[str, bytes]:
-    error = b'{"level":"error","msg":"exec: \\"nope\\": executable file not found in $PATH","time":"2026-11-22T05:55:15Z"}\n'
+    error = b'{"level":"error","msg":"exec: \\"nope\\": executable file not found in $PATH","time":"2026"}\n'
     crun = b'{"msg":"cannot find `x`: \\u0050ermission denied\\n","level":"error","time":"2026"}\n'
     return {
         "runc": b"\x00\x01" + stretch(b'{"level":"warning","msg":"a"}\n' + error),
@@ -118,6 +118,43 @@ def relays() -> dict[str, bytes]:
         "lagging": b"\x08" + b"".join(map(stretch, (out, lagging))),
         "odd": b"\x04" + b"".join(map(stretch, (b"\x02", b"\x04\x92\x01\x02", b"\x00\xc1", b"\xff", exit_record, out))),
         "long": b"\x02" + stretch(b"\x02" + b"x" * 3000) + stretch(b"\x05" + b"x" * 5000),
+    }
+
+
+def request(op: str, flags: int = 8, **fields: object) -> bytes:
+    """A control packet of a client, as the target `control` takes it."""
+    return bytes([flags]) + stretch(b"\0" + pack({"op": op, **fields}))
+
+
+def controls() -> dict[str, bytes]:
+    attach = request(
+        "attach", session="", stdin=True, stdout=True, stderr=True, block=False, owner=True, rows=9, cols=9
+    )
+    slow = request("attach", flags=32, session="", stdin=True, block=True)
+    run = request("exec", flags=8 | 2, session="abc", tty=False, stdin=True, preserve_fds=1)
+    typed = bytes([64 | 8]) + stretch(b"\x01hello\n")
+    end = bytes([8]) + stretch(b"\x01")
+    resize = bytes([8]) + stretch(b"\x04" + pack([24, 80]))
+    return {
+        "attach": b"\x00" + attach + typed + bytes([32 | 8]) + stretch(b"") + end + request("close_output", stream=""),
+        "terminal": b"\x01" + attach + resize + request("resize", session="", rows=1, cols=2) + typed + end,
+        "stop": b"\x00" + attach + request("wait", flags=1, condition="removed") + request("stop", signal=9, timeout=1),
+        "kill": b"\x02"
+        + request("wait", condition="running")
+        + request("signal", signal=9)
+        + request("status", flags=9),
+        "restart": b"\x02" + request("stop", signal=15, timeout=0, keep=True) + request("stop") + request("status"),
+        "long": b"\x00" + request("stop", timeout=1 << 62) + request("stop", signal=15, timeout=-(1 << 62)),
+        "exec": b"\x00" + run + request("exec", session="zz") + request("exec", flags=14, session="ab", detach=True),
+        "pause": b"\x00" + request("pause") + request("unpause", flags=9) + request("rename", name="other"),
+        "slow": b"\x00" + slow + (bytes([32]) + stretch(b"")) * 8 + bytes([16]) + stretch(b"") + attach,
+        "full": b"\x00" + slow + (bytes([0]) + stretch(b"\x01" + b"x" * 2000)) * 8 + bytes([64]) + stretch(b""),
+        "newer": b"\x00"
+        + request("log_reopen")
+        + request("upgrade")
+        + request("nothing")
+        + bytes([8])
+        + stretch(b"\x09"),
     }
 
 
@@ -152,6 +189,7 @@ def logs() -> dict[str, bytes]:
 
 TARGETS = {
     "config": configs,
+    "control": controls,
     "failure": failures,
     "log_reader": logs,
     "message": messages,

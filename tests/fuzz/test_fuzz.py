@@ -1,7 +1,7 @@
 """Feeds each fuzz target with its corpus and with what the driver makes of it: no crash, no hang, no objection.
 
-The targets are those of the build with ASan and UBSan (REMORA_FUZZ_TARGETS, set by tools/run-tests). REMORA_FUZZ_SECONDS
-is the time for each, REMORA_FUZZ_SEED gives other random inputs. `make fuzz` searches for longer, with libFuzzer.
+The targets are those of the build with ASan and UBSan (REMORA_FUZZ_TARGETS, set by tools/run-tests). Each runs for
+REMORA_FUZZ_SECONDS; REMORA_FUZZ_SEED gives other random inputs. `make fuzz` searches for longer, with libFuzzer.
 """
 
 from __future__ import annotations

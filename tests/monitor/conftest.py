@@ -29,7 +29,7 @@ class FakeMonitor:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(DEADLINE)
         self.socket = ours
-        self.connection = Connection(theirs.detach())
+        self.connection = Connection(theirs.detach(), self.run_dir)
         self._second: socket.socket | None = None
 
     @property
@@ -39,6 +39,15 @@ class FakeMonitor:
             self._second, _ = self._listener.accept()
             self._second.settimeout(DEADLINE)
         return self._second
+
+    def lose(self) -> None:
+        """End the attached connection without a word."""
+        self.socket.close()
+
+    def accept(self) -> None:
+        """Wait for a new connection and make it the attached one."""
+        self.socket, _ = self._listener.accept()
+        self.socket.settimeout(DEADLINE)
 
     def send(self, kind: int, payload: bytes = b"") -> None:
         self.socket.sendall(bytes([kind]) + payload)

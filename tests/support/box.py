@@ -45,6 +45,7 @@ class Box:
         self.state = self.folder / "runtime"
         self.runtime = [shutil.which("runc") or "/usr/sbin/runc"]
         self.environment: dict[str, str] = {}
+        self.binds: dict[str, Path] = {}  # folder below /tmp of the container: folder of the host
         (self.data / "bundle").mkdir(parents=True)
 
     def process(self, *args: str, tty: bool = False) -> dict[str, object]:
@@ -59,6 +60,10 @@ class Box:
             {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]},
             {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "mode=620"]},
             {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"},
+            *(
+                {"destination": f"/tmp/{name}", "type": "bind", "source": str(folder), "options": ["bind"]}
+                for name, folder in self.binds.items()
+            ),
         ]
         linux: dict[str, object] = {
             "cgroupsPath": f"/remora/{self.id}",

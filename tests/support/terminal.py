@@ -67,6 +67,11 @@ class Terminal:
                 except BlockingIOError:
                     pass
 
+    def unread(self) -> int:
+        """How many bytes have been typed that nobody has read yet."""
+        buffer = fcntl.ioctl(self._slave, termios.FIONREAD, b"\0" * 4)
+        return int.from_bytes(buffer, "little")
+
     def expect(self, text: bytes | str, timeout: float = DEADLINE) -> bytes:
         """Read until `text` appears after what was expected before; what stood in front of it."""
         wanted = text.encode() if isinstance(text, str) else text

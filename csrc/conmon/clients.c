@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Clients of the attach socket: they get each piece of output as a packet whose first byte tells the stream, and what
+ * they send is input, as it is.
+ *
+ * A client may hold up the container, as the reader of a pipe does, for its bytes are not to be lost; but only one that
+ * was there before the process ran (`run`, `start -a`, `exec`: it is the process's terminal) may do so for ever. Any
+ * other that takes nothing for a second is cut off.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "conmon/conmon.h"
+#include "engine/client.h"
+#include "remora.h"
+
+#define ATTACH_CHUNK 8192 /* bytes of output that clients make room for */
+#define PATIENCE_NS SECOND_NS
+
+_Static_assert((int)REMORA_PACKET_STDOUT == 2 && (int)REMORA_PACKET_STDERR == 3, "conmon's own numbers");
+
+static bool packet(struct client *client, char *bytes, size_t size, int *fds, size_t n_fds)
+{
+    for (size_t i = 0; i < n_fds; i++)
+        close(fds[i]);
+    if (client->session != NULL && client->gives_in && size > 0)
+        session_input(client->session, bytes, size);
+    return true;
+}
+
+static void input_ended(struct client *client)
+{
+    const struct session *session = client->session;
+    bool ends = client->gives_in && session != NULL && session->stdin_once && !session->tty;
+
+    client->gives_in = false;
+    if (ends)
+        session_input_end(client->session);
+}
+
+static void lagging(struct client *client)
+{
+    const struct conmon *conmon = conmon_of(client->hub);
+
+    /* It sees the end of the output; what it types still arrives. */
+    message(&conmon->messages, MESSAGE_WARNING, "Failed to write to remote console socket");
+    shutdown(client->source.fd, SHUT_WR);
+    client->wants_out = client->wants_err = false;
+    client->closing = false;
+}
+
+static void throttling(struct client *client)
+{
+    struct conmon *conmon = conmon_of(client->hub);
+
+    client->queued_before = SIZE_MAX;
+    if (!client->foreground && conmon->state == CONMON_RUNNING && !timer_is_set(&conmon->patience))
+        timer_set(&conmon->patience, PATIENCE_NS);
+}
+
+static void gone(struct client *client)
+{
+    (void)client;
+}
+
+static void check_done(struct hub *hub)
+{
+    conmon_check_done(conmon_of(hub));
+}
+
+static void idle(struct hub *hub, bool quiet)
+{
+    struct conmon *conmon = conmon_of(hub);
+
+    source_await(&conmon->attach, EPOLLIN); /* it may have had to wait for resources */
+    if (quiet)
+        log_idle(&conmon->log);
+}
+
+const struct protocol conmon_protocol = {
+    .chunk = ATTACH_CHUNK,
+    .any_size = true,
+    .packet = packet,
+    .input_ended = input_ended,
+    .throttling = throttling,
+    .lagging = lagging,
+    .gone = gone,
+    .check_done = check_done,
+    .idle = idle,
+};
+
+bool clients_cut_stalled(struct conmon *conmon)
+{
+    bool again = false;
+
+    for (struct client *client = conmon->hub.clients; client != NULL; client = client->next) {
+        if (!client->throttles || client->foreground)
+            continue;
+        if (client->queued >= client->queued_before) {
+            client_cut_off(client);
+            continue;
+        }
+        client->queued_before = client->queued;
+        again = true;
+    }
+    return again;
+}
+
+void conmon_patience_due(struct timer *timer)
+{
+    struct conmon *conmon = container_of(timer, struct conmon, patience);
+
+    if (conmon->state == CONMON_ENDED)
+        conmon->hub.loop.quit = true; /* whoever has not read the last bytes by now won't */
+    else if (clients_cut_stalled(conmon))
+        timer_set(timer, PATIENCE_NS);
+}
+
+/* Whether the process has not begun yet: a created one executes the runtime until it is started. */
+static bool is_before_start(struct conmon *conmon)
+{
+    char path[32];
+    struct stat status;
+
+    if (conmon->state == CONMON_CREATING)
+        return true;
+    if (conmon->started)
+        return false;
+    snprintf(path, sizeof(path), "/proc/%d/exe", (int)conmon->session.process.pid);
+    conmon->started =
+        stat(path, &status) < 0 || status.st_dev != conmon->runtime_device || status.st_ino != conmon->runtime_inode;
+    return !conmon->started;
+}
+
+void clients_accept(struct source *source, uint32_t events)
+{
+    struct conmon *conmon = container_of(source, struct conmon, attach);
+    const struct conmon_options *options = &conmon->options;
+    int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct client *client;
+
+    (void)events;
+    if (fd < 0) {
+        if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+            return;
+        message(&conmon->messages, MESSAGE_WARNING, "Failed to accept client connection on attach socket");
+        /* The idle timer looks again: descriptors or memory may come back. */
+        source_await(source, 0);
+        hub_watch_idle(&conmon->hub);
+        return;
+    }
+    client = client_new(&conmon->hub, fd);
+    if (client == NULL)
+        return;
+    client->wants_out = client->wants_err = client->owner = client->block = true;
+    client->gives_in = options->gives_stdin || options->terminal;
+    client->foreground = is_before_start(conmon);
+    session_attach(&conmon->session, client);
+}

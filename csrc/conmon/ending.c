@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is told of the end, in the order in which callers may rely on it, and the exit command. */
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conmon/conmon.h"
+#include "conmon/files.h"
+#include "engine/client.h"
+#include "util/fd.h"
+#include "util/kernel.h"
+
+#define LINGER_NS (10 * SECOND_NS) /* for clients that still have bytes to read */
+#define STATUS_UNKNOWN -1
+
+void conmon_check_done(struct conmon *conmon)
+{
+    if (conmon->state == CONMON_ENDED && conmon->hub.clients == NULL)
+        conmon->hub.loop.quit = true;
+}
+
+static int status_of(const struct conmon *conmon)
+{
+    const struct child_end *end = &conmon->session.end;
+
+    if (conmon->timed_out || !conmon->session.process_ended || !end->known)
+        return STATUS_UNKNOWN;
+    return WIFEXITED(end->status) ? WEXITSTATUS(end->status) : 128 + WTERMSIG(end->status);
+}
+
+static void finish_log(struct conmon *conmon)
+{
+    int r;
+
+    log_finish(&conmon->log);
+    r = conmon->options.no_sync_log ? 0 : log_sync(&conmon->log);
+    if (r < 0)
+        message(&conmon->messages, MESSAGE_WARNING, "Failed to sync log file before exit %s", strerror(-r));
+}
+
+/* Ports that were kept busy for the container may be used again by whoever reads of its end. */
+static void close_inherited(struct conmon *conmon)
+{
+    for (size_t i = 0; i < conmon->n_inherited; i++)
+        fd_close(&conmon->inherited[i]);
+    conmon->n_inherited = 0;
+}
+
+static void write_status(struct conmon *conmon, const char *folder, const char *name)
+{
+    int r = folder == NULL ? 0 : file_put_number_in(folder, name, conmon->exit_status);
+
+    if (r < 0)
+        message(&conmon->messages, MESSAGE_ERROR, "Failed to write %s to exit file: %s/%s %s", "container status",
+                folder, name, strerror(-r));
+}
+
+void conmon_dismiss_clients(struct conmon *conmon)
+{
+    source_remove(&conmon->attach);
+    for (struct client *client = conmon->hub.clients; client != NULL; client = client->next)
+        client_finish(client);
+    timer_set(&conmon->patience, LINGER_NS);
+    conmon_check_done(conmon);
+}
+
+static void remove_sockets(struct conmon *conmon)
+{
+    char path[CONMON_PATH_MAX];
+
+    if (conmon->options.bundle != NULL && !conmon->logs.passthrough &&
+        snprintf(path, sizeof(path), "%s/attach", conmon->options.bundle) < CONMON_PATH_MAX)
+        unlink(path);
+    if (conmon->attach_link[0] != '\0')
+        unlink(conmon->attach_link);
+}
+
+void conmon_end(struct conmon *conmon)
+{
+    static const char timed_out[] = "command timed out";
+    const struct conmon_options *options = &conmon->options;
+
+    if (conmon->state == CONMON_ENDED)
+        return;
+    conmon->state = CONMON_ENDED;
+    timer_clear(&conmon->time_limit);
+    cgroup_read(&conmon->cgroup);
+    conmon_check_oom(conmon);
+    finish_log(conmon);
+    conmon->exit_status = status_of(conmon);
+    message(&conmon->messages, MESSAGE_INFO, "container %d exited with status %d", (int)conmon->session.process.pid,
+            conmon->exit_status);
+    close_inherited(conmon);
+    /* Before the clients see their end: who reacts to that finds the files. */
+    write_status(conmon, options->persist_dir, "exit");
+    write_status(conmon, options->exit_dir, options->cid);
+    if (options->exec)
+        conmon_report(conmon, conmon->exit_status, conmon->timed_out ? timed_out : NULL, sizeof(timed_out) - 1);
+    remove_sockets(conmon);
+    conmon_dismiss_clients(conmon);
+}
+
+void conmon_deinit(struct conmon *conmon)
+{
+    session_stop(&conmon->session);
+    stdio_deinit(&conmon->stdio);
+    child_forget(&conmon->runtime);
+    relay_deinit(&conmon->relay);
+    source_remove(&conmon->attach);
+    source_remove(&conmon->ctl);
+    source_remove(&conmon->winsz);
+    source_remove(&conmon->oom);
+    source_remove(&conmon->signals);
+    timer_deinit(&conmon->time_limit);
+    timer_deinit(&conmon->patience);
+    cgroup_deinit(&conmon->cgroup);
+    hub_deinit(&conmon->hub);
+    log_deinit(&conmon->log);
+    close_inherited(conmon);
+    fd_close(&conmon->start_fd);
+    fd_close(&conmon->sync_fd);
+    fd_close(&conmon->attach_fd);
+}
+
+/* ---- the exit command ---- */
+
+static void execute_exit_command(const struct conmon *conmon)
+{
+    const struct conmon_options *options = &conmon->options;
+    const char **argv = calloc(options->exit_args.n + 2, sizeof(*argv));
+
+    if (argv == NULL)
+        return;
+    argv[0] = options->exit_command;
+    for (size_t i = 0; i < options->exit_args.n; i++)
+        argv[1 + i] = options->exit_args.items[i];
+    signal(SIGPIPE, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &conmon->caller_mask, NULL);
+    conmon_restore_oom_score(conmon);
+    execv(argv[0], (char *const *)(uintptr_t)argv);
+}
+
+void conmon_run_exit_command(struct conmon *conmon)
+{
+    struct timespec delay = {.tv_sec = conmon->options.exit_delay};
+    pid_t pid;
+
+    /* Nothing of the caller's or the container's is held any more, however long the command takes to begin. */
+    conmon_leave_stdio();
+    syscall(SYS_close_range, 3U, ~0U, 0);
+    while (delay.tv_sec + delay.tv_nsec > 0 && nanosleep(&delay, &delay) < 0 && errno == EINTR)
+        ;
+    /* What the command leaves behind is nobody's business here. */
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
+    pid = fork();
+    if (pid == 0) {
+        execute_exit_command(conmon);
+        _exit(EXIT_FAILURE);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}

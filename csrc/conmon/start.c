@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the command line to the loop, in conmon's order: callers synchronise with its steps. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conmon/conmon.h"
+#include "conmon/files.h"
+#include "conmon/syncpipe.h"
+#include "remora.h"
+#include "util/fd.h"
+
+/* The interface's version, by which callers tell what they may ask for. */
+#define INTERFACE_VERSION "2.2.1"
+#define START_MAX 8192
+#define LOG_MODE 0640
+
+bool conmon_is_meant(int argc, char *const *argv)
+{
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    const char *name = argc > 0 ? (slash != NULL ? slash + 1 : argv[0]) : "";
+
+    /* A monitor of our own gets an id and a name, which never begin like an option. */
+    return strcmp(name, "conmon") == 0 || (argc > 1 && argv[1][0] == '-');
+}
+
+/* The caller's descriptors, before there are any of ours. */
+static void list_inherited(struct conmon *conmon)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    struct dirent *entry;
+
+    if (folder == NULL)
+        return;
+    while ((entry = readdir(folder)) != NULL && conmon->n_inherited < CONMON_INHERITED_MAX) {
+        int fd = atoi(entry->d_name);
+
+        if (fd > STDERR_FILENO && fd != dirfd(folder))
+            conmon->inherited[conmon->n_inherited++] = fd;
+    }
+    closedir(folder);
+}
+
+/* A descriptor got an owner of its own. */
+static void forget_inherited(struct conmon *conmon, int fd)
+{
+    for (size_t i = 0; i < conmon->n_inherited; i++)
+        if (conmon->inherited[i] == fd)
+            conmon->inherited[i] = -1;
+}
+
+static int take_pipe(struct conmon *conmon, const char *variable, int *to)
+{
+    char refusal[CONMON_REFUSAL_MAX];
+    int fd = pipe_from_environment(variable, refusal, sizeof(refusal));
+
+    if (fd < -1) {
+        message(&conmon->messages, MESSAGE_ERROR, "%s", refusal);
+        return fd;
+    }
+    forget_inherited(conmon, fd);
+    *to = fd;
+    return 0;
+}
+
+static void adjust_oom_score(struct conmon *conmon)
+{
+    CLEANUP_FD int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, conmon->oom_score, sizeof(conmon->oom_score) - 1);
+
+    if (n > 0)
+        (void)!pwrite(fd, "-1000", 5, 0);
+}
+
+static int copy_path(char to[CONMON_PATH_MAX], const char *from)
+{
+    if (strlen(from) >= CONMON_PATH_MAX)
+        return -ENAMETOOLONG;
+    strcpy(to, from);
+    return 0;
+}
+
+/* Where things are when nobody said so. */
+static int find_paths(struct conmon *conmon)
+{
+    struct conmon_options *options = &conmon->options;
+    char folder[CONMON_PATH_MAX];
+    int length;
+
+    if (getcwd(folder, sizeof(folder)) == NULL)
+        return -errno;
+    /* The old way to execute knew no attach socket, so it needs no bundle. */
+    if (options->bundle == NULL && !options->exec)
+        options->bundle = strcpy(conmon->bundle, folder);
+    if (options->container_pidfile != NULL)
+        return copy_path(conmon->pidfile, options->container_pidfile);
+    length = snprintf(conmon->pidfile, sizeof(conmon->pidfile), "%s/pidfile-%s", folder, options->cid);
+    return length < 0 || (size_t)length >= sizeof(conmon->pidfile) ? -ENAMETOOLONG : 0;
+}
+
+/*
+ * A terminal that is handed to a container lets it type into its owner's shell (TIOCSTI), unless the kernel is told
+ * not to know that any more (since 6.2).
+ */
+static bool gives_dangerous_terminal(void)
+{
+    CLEANUP_FD int fd = open("/proc/sys/dev/tty/legacy_tiocsti", O_RDONLY | O_CLOEXEC);
+    char answer = '1';
+
+    if (fd >= 0 && read(fd, &answer, 1) == 1 && answer == '0')
+        return false;
+    return isatty(STDIN_FILENO) || isatty(STDOUT_FILENO) || isatty(STDERR_FILENO);
+}
+
+static int open_logs(struct conmon *conmon, char *refusal)
+{
+    const struct conmon_options *options = &conmon->options;
+    struct log_options *log = &conmon->log_options;
+    const char *what;
+    int r;
+
+    *log = (struct log_options){.id = options->cid,
+                                .name = options->name,
+                                .tag = options->log_tag,
+                                .labels = options->log_labels.items,
+                                .n_labels = options->log_labels.n,
+                                .priority_prefix = true,
+                                .no_partial_marks = options->no_partial_message};
+    for (size_t i = 0; i < conmon->logs.n_files; i++)
+        log->sinks[log->n_sinks++] = (struct log_sink_options){
+            .driver = LOG_K8S_FILE,
+            .path = conmon->logs.files[i],
+            .max_size = options->log_size_max > 0 ? options->log_size_max : 0,
+            .max_files = options->log_rotate ? (unsigned)options->log_max_files + 1 : 1,
+            .max_total = options->log_global_size_max > 0 ? options->log_global_size_max : 0,
+            .mode = LOG_MODE,
+        };
+    if (conmon->logs.journald)
+        log->sinks[log->n_sinks++] = (struct log_sink_options){.driver = LOG_JOURNALD};
+    r = log_open(&conmon->log, log, &what);
+    if (r < 0)
+        snprintf(refusal, CONMON_REFUSAL_MAX, "Failed to open log file %s", strerror(-r));
+    return r;
+}
+
+/* All that can be refused while the caller still sees it. */
+static int check_all(struct conmon *conmon)
+{
+    char refusal[CONMON_REFUSAL_MAX];
+    enum message_level level = MESSAGE_WARNING;
+    const struct conmon_options *options = &conmon->options;
+    int r;
+
+    if (options->log_level != NULL)
+        message_level_parse(options->log_level, &level);
+    messages_init(&conmon->messages, level, options->cid, options->log_tag, options->syslog);
+    r = options_check(options, refusal);
+    if (r == 0 && (r = find_paths(conmon)) < 0)
+        snprintf(refusal, sizeof(refusal), "Failed to get working directory %s", strerror(-r));
+    if (r == 0)
+        r = log_paths_parse(&conmon->logs, &options->log_paths, refusal);
+    if (r == 0 && conmon->logs.passthrough && gives_dangerous_terminal()) {
+        snprintf(refusal, sizeof(refusal),
+                 "cannot use a tty with passthrough logging mode to prevent attacks via TIOCSTI");
+        r = -EINVAL;
+    }
+    if (r == 0)
+        r = open_logs(conmon, refusal);
+    if (r == 0)
+        r = logs_check(&conmon->logs, options, refusal);
+    if (r < 0)
+        message(&conmon->messages, MESSAGE_ERROR, "%s", refusal);
+    return r;
+}
+
+/* The caller uses this pause to put us into a cgroup. Any byte or the end releases; 1: we were asked to end. */
+static int await_start(struct conmon *conmon, int signals)
+{
+    struct pollfd waits[] = {{.fd = conmon->start_fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    char bytes[START_MAX];
+
+    if (conmon->start_fd < 0)
+        return 0;
+    while (poll(waits, 2, -1) < 0)
+        if (errno != EINTR)
+            return -errno;
+    if (waits[1].revents != 0)
+        return 1;
+    return read(conmon->start_fd, bytes, sizeof(bytes)) < 0 ? -errno : 0;
+}
+
+/* stdin, stdout and stderr are the caller's: it may wait for their end. */
+void conmon_leave_stdio(void)
+{
+    CLEANUP_FD int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    for (int i = 0; fd >= 0 && i <= STDERR_FILENO; i++)
+        dup2(fd, i);
+}
+
+/* The daemon goes on in the child: 0. The caller's process: 1 when all is well, or -errno. */
+static int leave_caller(struct conmon *conmon)
+{
+    pid_t pid = fork();
+    int r = 0;
+
+    if (pid == 0)
+        return 0;
+    if (pid < 0) {
+        r = -errno;
+        message(&conmon->messages, MESSAGE_ERROR, "Failed to fork the create command %s", strerror(-r));
+        return r;
+    }
+    if (conmon->options.conmon_pidfile != NULL)
+        r = file_put_number(conmon->options.conmon_pidfile, pid);
+    if (r < 0)
+        message(&conmon->messages, MESSAGE_ERROR, "Failed to write conmon pidfile: %s: %s",
+                conmon->options.conmon_pidfile, strerror(-r));
+    return r < 0 ? r : 1;
+}
+
+static int block_signals(struct conmon *conmon)
+{
+    sigset_t all, ours;
+    int fd;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &conmon->caller_mask);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGTERM);
+    fd = signalfd(-1, &ours, SFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Up to the daemon: 0, or 1 with the caller's process's exit status. */
+static int start(struct conmon *conmon)
+{
+    CLEANUP_FD int signals = -1;
+    int r;
+
+    list_inherited(conmon);
+    conmon->exit_status = EXIT_FAILURE;
+    if (check_all(conmon) < 0)
+        return 1;
+    adjust_oom_score(conmon);
+    signals = block_signals(conmon);
+    if (signals < 0 || take_pipe(conmon, "_OCI_STARTPIPE", &conmon->start_fd) < 0)
+        return 1;
+    r = await_start(conmon, signals);
+    if (r < 0)
+        message(&conmon->messages, MESSAGE_ERROR, "start-pipe read failed %s", strerror(-r));
+    if (r != 0)
+        return 1;
+    if (!conmon->options.exec_attach)
+        fd_close(&conmon->start_fd);
+    if (conmon->options.sync)
+        return 0;
+    r = leave_caller(conmon);
+    if (r > 0)
+        conmon->exit_status = EXIT_SUCCESS;
+    return r != 0;
+}
+
+static int take_pipes(struct conmon *conmon)
+{
+    if (take_pipe(conmon, "_OCI_SYNCPIPE", &conmon->sync_fd) < 0)
+        return -EINVAL;
+    if (!conmon->options.exec_attach)
+        return 0;
+    if (take_pipe(conmon, "_OCI_ATTACHPIPE", &conmon->attach_fd) < 0)
+        return -EINVAL;
+    if (conmon->attach_fd < 0) {
+        conmon_fail(conmon, "--attach specified but _OCI_ATTACHPIPE was not", -ENOENT);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* In the daemon. */
+static void run(struct conmon *conmon)
+{
+    const char *what = "Failed to make the event loop";
+    int r;
+
+    if (take_pipes(conmon) < 0)
+        return;
+    if (!conmon->logs.passthrough)
+        conmon_leave_stdio();
+    setsid();
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    r = hub_init(&conmon->hub, &conmon_protocol);
+    if (r == 0)
+        r = conmon_serve(conmon, &what);
+    if (r < 0) {
+        conmon_fail(conmon, what, r);
+        return;
+    }
+    conmon_create(conmon);
+    hub_watch_idle(&conmon->hub);
+    if (!conmon->hub.loop.quit)
+        loop_run(&conmon->hub.loop);
+}
+
+static void init(struct conmon *conmon)
+{
+    struct source none = {.fd = -1};
+
+    /* Zeroed by the kernel. */
+    conmon->start_fd = conmon->sync_fd = conmon->attach_fd = conmon->console = conmon->console_folder =
+        conmon->relay.host = -1;
+    conmon->signals = conmon->attach = conmon->ctl = conmon->winsz = conmon->oom = conmon->relay.source = none;
+    conmon->time_limit.source = conmon->patience.source = conmon->relay.again.source = none;
+    conmon->hub.loop.epoll_fd = conmon->messages.syslog_fd = -1;
+    conmon->hub.idle.source = none;
+    cgroup_init(&conmon->cgroup);
+    stdio_init(&conmon->stdio);
+    session_init(&conmon->session, &conmon->hub, false, NULL);
+}
+
+static int parse(struct conmon *conmon, int argc, char **argv, int *status)
+{
+    char refusal[CONMON_REFUSAL_MAX];
+    int r = options_parse(&conmon->options, argc, argv, refusal);
+
+    *status = r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    if (r < 0)
+        fprintf(stderr, "%s\n", r == -EINVAL ? refusal : "conmon: out of memory");
+    else if (r == CONMON_PARSED_HELP)
+        fputs(options_help, stdout);
+    else if (r == CONMON_PARSED_VERSION)
+        printf("conmon version " INTERFACE_VERSION "\ncommit: remora-monitor %s\n", remora_version());
+    return r == CONMON_PARSED_RUN ? 0 : 1;
+}
+
+int conmon_main(int argc, char **argv)
+{
+    struct conmon *conmon = mmap(NULL, sizeof(*conmon), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int status = EXIT_FAILURE;
+
+    if (conmon == MAP_FAILED)
+        return status;
+    umask(022);
+    if (parse(conmon, argc, argv, &status) != 0)
+        return status;
+    init(conmon);
+    if (start(conmon) != 0)
+        return conmon->exit_status;
+    run(conmon);
+    conmon_deinit(conmon);
+    if (conmon->exit_command_due)
+        conmon_run_exit_command(conmon);
+    return conmon->exit_status;
+}

@@ -1,0 +1,59 @@
+"""A runtime that only starts processes: no namespaces, no cgroup, a few milliseconds a call.
+
+For tests that need thousands of runs, where runc alone would take an hour; each such test has a part that uses runc.
+It knows what a monitor asks of a runtime for a container without a tty: `run --detach`, `delete`, `kill`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from remora.monitor import Connection
+from tests.support.box import Box
+
+SCRIPT = """#!/bin/sh
+# The program is in the bundle, as `program`; the words before the verb are global options.
+verb= bundle= pidfile= id=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --bundle) bundle=$2; shift ;;
+    --pid-file) pidfile=$2; shift ;;
+    --root | --log | --log-format) shift ;;
+    run | delete | kill) verb=$1 ;;
+    -*) ;;
+    *) id=$1 ;;
+    esac
+    shift
+done
+case $verb in
+run)
+    exec 9<&0
+    setsid /bin/sh "$bundle/program" <&9 9<&- &
+    echo $! >"$pidfile"
+    ;;
+esac
+exit 0
+"""
+
+
+def light_runtime(folder: Path) -> str:
+    """Write the runtime into a folder; its path."""
+    path = folder / "light-runtime"
+    if not path.exists():
+        path.write_text(SCRIPT)
+        path.chmod(0o755)
+    return str(path)
+
+
+class LightBox(Box):
+    """A box whose process is an ordinary one, started by the light runtime."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        super().__init__(folder, root)
+        self.runtime = [light_runtime(folder)]
+
+    def start(self, *args: str, tty: bool = False, **overrides: object) -> Connection:
+        assert not tty, "the light runtime makes no terminal"
+        (self.data / "bundle/program").write_text(f"exec {shlex.join(args)}\n")
+        return super().start(*args, tty=False, **{"cgroup": "", **overrides})

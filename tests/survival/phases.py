@@ -1,0 +1,349 @@
+"""The phases of a monitor's life in which a call may fail, each as one function.
+
+A phase starts a container, has the caller attach its fault to a process of the monitor, does what the phase is about,
+lets the container end, and checks: the exit code, what was printed, processor time, descriptors, and that nothing is
+left. It returns `right`, or `told` when the one who asked for something was told that it failed and the container
+lost nothing by it. Everything else is an AssertionError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+from remora.monitor import Connection, MonitorGone, RequestFailed, core, sealed_memory
+from tests.support.box import DEADLINE, Box, received
+from tests.support.waiting import eventually
+from tests.survival.numbered import LINE, Drain, Printer, logged
+from tests.survival.parts import Parts, Spin, settled_descriptors
+
+
+class Trial:
+    """What is done to the monitor in a phase, and what it may cost.
+
+    strike: makes the context in which the phase acts (a fault, a kill). client_slack: bytes that an attached client
+    may miss or get twice; log_slack: whether output may be missing from the log where a gap record says so.
+    """
+
+    def __init__(
+        self,
+        strike: Callable[[Parts], AbstractContextManager[object]],
+        client_slack: int = 0,
+        log_slack: bool = True,
+    ) -> None:
+        self.strike = strike
+        self.client_slack = client_slack
+        self.log_slack = log_slack
+
+    @contextlib.contextmanager
+    def on(self, parts: Parts) -> Iterator[Parts]:
+        """The block runs with it, and within a bound of processor time."""
+        with Spin(parts, SPIN), self.strike(parts):
+            yield parts
+
+
+CODE = 7
+SCRIPT = ("sh", "-c", "trap '' PIPE; read line; echo out; echo err >&2; exit 7")
+SPIN = 1.0  # seconds of processor time that a phase may cost
+
+
+def parts_of(box: Box) -> Parts:
+    """The processes of a box's monitor."""
+    with box.connect() as connection:
+        connection.send({"op": "status"})
+        reply = connection.reply("status", DEADLINE)
+    state = reply["state"]
+    assert isinstance(state, dict)
+    pid = reply.get("keeper_pid") or state.get("keeper_pid") or state["monitor_pid"]
+    assert isinstance(pid, int)
+    return Parts(pid)
+
+
+def verdict(record: object, code: int = CODE) -> str:
+    """`right` for a record with the code; `told` for one that says that a (re)start failed. Nothing else will do."""
+    assert isinstance(record, dict), record
+    if record["why"] == "runtime-failed":
+        assert record["error"], record
+        return "told"
+    assert (record["known"], record["code"]) == (True, code), record
+    return "right"
+
+
+def ended_right(box: Box, code: int = CODE) -> str:
+    """The record is there and right, and nothing is left but the data folder."""
+    outcome = verdict(box.record(), code)
+    box.assert_gone()
+    return outcome
+
+
+def start(box: Box, trial: Trial) -> str:
+    """From the runtime's end to the first output: the runtime is held until the fault is in place."""
+    folder = box.folder
+    for name in ("arrived", "go"):
+        os.mkfifo(folder / name)
+    script = folder / "held"
+    wait = f"echo >{folder}/arrived; read line <{folder}/go"
+    script.write_text(f'#!/bin/sh\ncase " $* " in *" run "*) {wait};; esac\nexec {box.runtime[0]} "$@"\n')
+    script.chmod(0o755)
+    box.runtime = [str(script)]
+    spawner = box.start(*SCRIPT, stdin=True, attach={"stdin": True})
+    (folder / "arrived").read_bytes()
+    with trial.on(parts_of(box)):
+        (folder / "go").write_text("\n")
+        return started_or_told(box, spawner)
+
+
+def started_or_told(box: Box, spawner: Connection) -> str:
+    """It runs and ends with its own code, or the spawner was told why not."""
+    try:
+        spawner.started(DEADLINE)
+    except RequestFailed:
+        spawner.close()
+        box.assert_gone()
+        return "told"
+    spawner.send_packet(core.STDIN, b"\n")
+    _, told, _ = received(spawner)
+    spawner.close()
+    assert ended_right(box) == "right"
+    # A spawner that was cut off was told by that; the record counts.
+    return "told" if told is None else verdict(told)
+
+
+def printing(box: Box, trial: Trial, log: dict[str, object], lines: int) -> str:
+    """Numbered lines go to the log and to a client that reads all, while a call fails."""
+    printer = Printer(box)
+    spawner = box.started(*printer.argv, attach={"stdin": False, "block": True}, log=log)
+    drain = Drain(spawner)
+    parts = parts_of(box)
+    printer.print(100)
+    drain.await_size(100 * LINE)
+    before = settled_descriptors(parts.keeper)
+    with trial.on(parts_of(box)):
+        for _ in range(4):
+            printer.print(lines // 4)
+        eventually(
+            lambda: drain.ended or drain.size + trial.client_slack >= printer.count * LINE,
+            "all lines came to the client",
+            timeout=10,
+        )
+        eventually(lambda: _logged_last(box, printer.count), "the log has come to the last line", timeout=10)
+    if not drain.ended:
+        after = settled_descriptors(parts.keeper, before)
+        assert after == before, (before, after)
+    printer.exit(CODE)
+    record = drain.end()
+    printer.close()
+    ended_right(box)
+    findings = logged(box.data / "log", printer.count)
+    assert findings.complete or (trial.log_slack and findings.explained), findings
+    spawner.close()
+    if record is None:
+        return "told"
+    assert record["code"] == CODE
+    drain.findings(printer.count).assert_within(trial.client_slack)
+    return "right" if findings.complete else "told"
+
+
+def _logged_last(box: Box, count: int) -> bool:
+    findings = logged(box.data / "log", count)
+    return count - 1 not in findings.missing or findings.told > 0
+
+
+def one_log(box: Box, **options: object) -> dict[str, object]:
+    """The `log` of a configuration with one k8s-file."""
+    path = str(box.data / "log")
+    return {"driver": "k8s-file", "path": path, "drivers": [{"driver": "k8s-file", "path": path, **options}], **options}
+
+
+def running(box: Box, trial: Trial) -> str:
+    """Output is copied to the log and to a client."""
+    return printing(box, trial, one_log(box), 4000)
+
+
+def rotating(box: Box, trial: Trial) -> str:
+    """The same, while the log is rotated again and again."""
+    return printing(box, trial, one_log(box, max_size=65536, max_files=100), 4000)
+
+
+def still_running(box: Box) -> None:
+    """The monitor answers, at the second attempt at the latest: the fault may have met the first."""
+    try:
+        status = box.status()
+    except MonitorGone:
+        status = box.status()
+    assert status["status"] == "running"
+
+
+def attach(box: Box, trial: Trial) -> str:
+    """A client comes, attaches, types, reads, and goes."""
+    spawner = box.started("cat", stdin=True, attach={"stdin": True})
+    drain = Drain(spawner)
+    parts = parts_of(box)
+    before = settled_descriptors(parts.keeper)
+    outcome = "right"
+    with trial.on(parts_of(box)):
+        try:
+            with box.connect() as client:
+                client.send({"op": "attach", "stdin": True})
+                assert client.reply("attach", DEADLINE)["ok"] is True
+                client.send_packet(core.STDIN, b"typed\n")
+                while (packet := client.receive(5)).kind != core.STDOUT:
+                    pass
+                assert packet.payload == b"typed\n"
+        except (MonitorGone, RequestFailed):
+            outcome = "told"
+        still_running(box)
+    after = settled_descriptors(parts.keeper, before)
+    assert after == before, (before, after)
+    with box.connect() as client:
+        client.send({"op": "stop", "timeout": 0})
+        record = client.reply("stop", DEADLINE)["record"]
+    assert isinstance(record, dict) and record["code"] == 137
+    drain.end()
+    spawner.close()
+    ended_right(box, 137)
+    return outcome
+
+
+def exec_(box: Box, trial: Trial) -> str:
+    """A command is run in the container."""
+    spawner = box.started("sh", "-c", "read line; exit 7", stdin=True, attach={"stdin": True})
+    parts = parts_of(box)
+    with box.connect() as client:  # what an exec keeps for good is there after the first
+        exec_once(box, client, "e0")
+    before = settled_descriptors(parts.keeper)
+    outcome = "right"
+    with trial.on(parts_of(box)):
+        try:
+            with box.connect() as client:
+                if not exec_once(box, client, "e1"):
+                    outcome = "told"
+        except (MonitorGone, RequestFailed):
+            outcome = "told"
+        still_running(box)
+    after = settled_descriptors(parts.keeper, before)
+    assert after == before, (before, after)
+    spawner.send_packet(core.STDIN, b"\n")
+    received(spawner)
+    spawner.close()
+    ended_right(box)
+    return outcome
+
+
+def exec_once(box: Box, client: Connection, session: str) -> bool:
+    """Run a command to its end; whether its code is known."""
+    process = json.dumps(box.process("sh", "-c", "echo from exec; exit 5")).encode()
+    memory = sealed_memory("process", process)
+    try:
+        client.send({"op": "exec", "session": session, "stdout": True, "stderr": True, "block": True}, [memory])
+    finally:
+        os.close(memory)
+    client.reply("exec", DEADLINE)
+    output, record = b"", None
+    while record is None:
+        packet = client.receive(DEADLINE)
+        if packet.kind == core.STDOUT:
+            output += packet.payload
+        elif packet.kind == core.EXIT:
+            record = packet.message()
+    if not record["known"]:
+        return False
+    assert record["code"] == 5 and output == b"from exec\n", (record, output)
+    return True
+
+
+def stop(box: Box, trial: Trial) -> str:
+    """Somebody stops the container, which takes the signal to heart."""
+    spawner = box.started("sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done", attach={})
+    while spawner.receive(DEADLINE).kind != core.STDOUT:
+        pass
+    drain = Drain(spawner)
+    outcome, code = "right", CODE
+    with trial.on(parts_of(box)):
+        while box.run.exists():
+            try:
+                with box.connect() as client:
+                    client.send({"op": "stop", "timeout": 2})
+                    reply = client.reply("stop", DEADLINE)
+                    if reply.get("killed"):
+                        code, outcome = 137, "told"  # its signal failed, and the time was over
+                    break
+            except (MonitorGone, RequestFailed):
+                outcome = "told"
+    drain.end()
+    spawner.close()
+    ended_right(box, code)
+    return outcome
+
+
+def ending(box: Box, trial: Trial, runs: int = 1, **overrides: object) -> str:
+    """The container ends by itself, with somebody attached and somebody waiting."""
+    spawner = box.started(*SCRIPT, tty=False, stdin=True, attach={"stdin": True}, **overrides)
+    drain = Drain(spawner)
+    outcome = "right"
+    with box.connect() as waiter:
+        waiter.send({"op": "wait"})
+        waiter.send({"op": "status"})
+        waiter.reply("status", DEADLINE)
+        with trial.on(parts_of(box)):
+            spawner.send_packet(core.STDIN, b"\n")
+            for _ in range(runs - 1):
+                eventually(lambda: drain.ended or "restarted" in drain.events, "the container runs again", timeout=10)
+                with contextlib.suppress(MonitorGone):
+                    spawner.send_packet(core.STDIN, b"\n")
+            try:
+                outcome = verdict(waiter.reply("wait", DEADLINE)["record"])
+            except MonitorGone:
+                outcome = "told"
+            told = drain.end()
+    spawner.close()
+    return outcome if told is not None and verdict(told) == "right" else "told"
+
+
+def exit_(box: Box, trial: Trial) -> str:
+    """The end of a container that stays."""
+    outcome = ending(box, trial)
+    assert ended_right(box) == "right"
+    return outcome
+
+
+def restart(box: Box, trial: Trial) -> str:
+    """The end of a run, and the next one."""
+    outcome = ending(box, trial, runs=2, restart={"policy": "on-failure", "max": 1})
+    ended_right(box)
+    return outcome
+
+
+def removal(box: Box, trial: Trial) -> str:
+    """The end of a container that goes: its folder and its name are removed, its record is kept apart."""
+    names = box.folder / "names"
+    names.mkdir()
+    (names / "box").symlink_to(box.data)
+    extra = box.data / "upper" / "below"
+    extra.mkdir(parents=True)
+    (extra / "file").write_text("content")
+    steps = [["unlink", str(box.data / "bundle/config.json")], ["name", str(names)], ["tree", str(box.data)]]
+    outcome = ending(box, trial, remove=steps)
+    box.assert_gone()
+    kept = box.run.parent / "ended" / box.id
+    if not kept.exists():
+        outcome = "told"
+    if box.data.exists() or os.listdir(names):
+        outcome = "told"  # a step failed: `rm` repeats it
+    return outcome
+
+
+NATIVE: dict[str, Callable[[Box, Trial], str]] = {
+    "start": start,
+    "running": running,
+    "rotating": rotating,
+    "attach": attach,
+    "exec": exec_,
+    "stop": stop,
+    "exit": exit_,
+    "restart": restart,
+    "removal": removal,
+}
