@@ -210,7 +210,7 @@ int start_monitor(struct monitor *monitor)
     struct client *spawner;
     int r;
 
-    *monitor = (struct monitor){.lock_fd = FD_LOCK, .run_dir_fd = -1, .log = {.fd = -1}};
+    *monitor = (struct monitor){.lock_fd = FD_LOCK, .run_dir_fd = -1};
     monitor->signals.fd = monitor->listener.fd = -1;
     monitor->hub.loop.epoll_fd = -1;
     r = read_config(&monitor->config, &failure);
