@@ -68,8 +68,8 @@ int main(int argc, char **argv)
     }
     /* Only a regular file is emptied, and nothing is ever removed: PATH may well be a device. */
     options.sinks[0] = (struct log_sink_options){.driver = LOG_K8S_FILE, .path = argv[3]};
-    if (log_open(&log, &options, &what) < 0 || fstat(log.fd, &status) < 0 ||
-        (S_ISREG(status.st_mode) && ftruncate(log.fd, 0) < 0) || pipe2(pipes, O_CLOEXEC) < 0) {
+    if (log_open(&log, &options, &what) < 0 || fstat(log.targets[0].fd, &status) < 0 ||
+        (S_ISREG(status.st_mode) && ftruncate(log.targets[0].fd, 0) < 0) || pipe2(pipes, O_CLOEXEC) < 0) {
         fprintf(stderr, "log_writer: cannot open %s\n", argv[3]);
         return 1;
     }
@@ -85,7 +85,7 @@ int main(int argc, char **argv)
         got += (unsigned long long)n;
         clock_gettime(CLOCK_REALTIME, &now);
         if (copy)
-            n = write(log.fd, buffer, (size_t)n);
+            n = write(log.targets[0].fd, buffer, (size_t)n);
         else
             log_write(&log, LOG_STDOUT, &now, buffer, (size_t)n);
     }
@@ -98,7 +98,7 @@ int main(int argc, char **argv)
                (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec) * 1e-6,
            (double)(after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
                (double)(after.ru_stime.tv_usec - before.ru_stime.tv_usec) * 1e-6,
-           (long long)lseek(log.fd, 0, SEEK_END));
+           (long long)lseek(log.targets[0].fd, 0, SEEK_END));
     log_deinit(&log);
     return log_dropped(&log) == 0 ? 0 : 1;
 }

@@ -156,7 +156,10 @@ static int resume(struct monitor *monitor)
         loop_know(&hub->loop, FD_PRESERVED + (int)i);
     loop_know(&hub->loop, monitor->run_dir_fd);
     loop_know(&hub->loop, monitor->lock_fd);
-    loop_know(&hub->loop, monitor->log.fd);
+    for (size_t i = 0; i < monitor->log.n_targets; i++) {
+        loop_know(&hub->loop, monitor->log.targets[i].fd);
+        loop_know(&hub->loop, monitor->log.targets[i].next);
+    }
     source_resume(&monitor->listener);
     r = watch_signals(monitor);
     if (r < 0)

@@ -54,7 +54,8 @@ struct flight {
     struct stream *stream; /* output is on its way from this stream; NULL: none is */
     size_t size; /* bytes asked for, and then read; 0: as many as there are (a terminal) */
     bool read; /* `size` bytes are in the scratch buffer */
-    bool logged;
+    bool logging, logged;
+    uint64_t log_calls; /* of the log before this one */
     uint64_t bytes_before; /* of the stream */
     size_t sent; /* bytes of whole pieces that all clients have */
     struct client *reader; /* a packet of this client is being taken or handled; NULL: none is */

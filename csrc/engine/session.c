@@ -77,6 +77,8 @@ static void deliver(struct hub *hub)
 
     flight->stream->bytes = flight->bytes_before + flight->size;
     if (session->log != NULL && !flight->logged) {
+        flight->log_calls = log_calls(session->log);
+        flight->logging = true;
         clock_gettime(CLOCK_REALTIME, &now);
         log_write(session->log, flight->stream->kind, &now, bytes, flight->size);
     }
@@ -126,6 +128,9 @@ void session_finish_flight(struct hub *hub)
         return;
     if (!flight->read)
         flight->size = bytes_taken(flight, hub_scratch(hub) + 1);
+    /* What the log had begun to write it has brought to an end by itself (log_resume). */
+    if (flight->logging && log_calls(flight->stream->session->log) != flight->log_calls)
+        flight->logged = true;
     if (flight->size > 0)
         deliver(hub);
     flight->stream = NULL;

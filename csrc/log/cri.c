@@ -12,45 +12,14 @@ enum {
     BLOCK_OUTPUT = BLOCK * (CRI_PREFIX + 1), /* what the records of a block of newlines take */
 };
 
-static void digits(char *to, unsigned value, int count)
-{
-    while (count-- > 0) {
-        to[count] = (char)('0' + value % 10);
-        value /= 10;
-    }
-}
-
-static void clock_set(struct cri_clock *clock, time_t second)
-{
-    struct tm tm;
-    unsigned offset;
-    char *text = clock->text;
-
-    if (localtime_r(&second, &tm) == NULL)
-        memset(&tm, 0, sizeof(tm));
-    memcpy(text, "0000-00-00T00:00:00+00:00", sizeof(clock->text));
-    digits(text, (unsigned)(tm.tm_year + 1900), 4);
-    digits(text + 5, (unsigned)tm.tm_mon + 1, 2);
-    digits(text + 8, (unsigned)tm.tm_mday, 2);
-    digits(text + 11, (unsigned)tm.tm_hour, 2);
-    digits(text + 14, (unsigned)tm.tm_min, 2);
-    digits(text + 17, (unsigned)tm.tm_sec, 2);
-    text[19] = tm.tm_gmtoff < 0 ? '-' : '+';
-    offset = (unsigned)(tm.tm_gmtoff < 0 ? -tm.tm_gmtoff : tm.tm_gmtoff) / 60;
-    digits(text + 20, offset / 60, 2);
-    digits(text + 23, offset % 60, 2);
-    clock->second = second;
-}
-
-void cri_prefix_init(struct cri_prefix *prefix, struct cri_clock *clock, const char stream[6],
+void cri_prefix_init(struct cri_prefix *prefix, struct log_clock *clock, const char stream[6],
                      const struct timespec *time)
 {
-    if (clock->text[0] == '\0' || clock->second != time->tv_sec)
-        clock_set(clock, time->tv_sec);
+    log_clock_set(clock, time->tv_sec, false);
     memset(prefix->text, ' ', sizeof(prefix->text));
     memcpy(prefix->text, clock->text, 19);
     prefix->text[19] = '.';
-    digits(prefix->text + 20, (unsigned)time->tv_nsec, 9);
+    log_digits(prefix->text + 20, (unsigned)time->tv_nsec, 9);
     memcpy(prefix->text + 29, clock->text + 19, 6);
     memcpy(prefix->text + 36, stream, 6);
     prefix->text[CRI_TAG] = 'F';
@@ -102,6 +71,11 @@ static const char *format_blocks(char **to, const char *limit, const struct cri_
             const char *next = block + __builtin_ctzll(mask) + 1;
             size_t size = (size_t)(next - line);
 
+            if (size > CRI_PIECE + 1) {
+                at = put_partial(at, prefix, line, CRI_PIECE);
+                line += CRI_PIECE;
+                size -= CRI_PIECE;
+            }
             at = put_prefix(at, prefix);
             if (size <= BLOCK / 2) {
                 memcpy(at, line, BLOCK / 2);
@@ -125,35 +99,37 @@ static const char *format_blocks(char **to, const char *limit, const struct cri_
 }
 #endif
 
+const char *cri_record_end(const char *from, const char *end, bool *open)
+{
+    size_t left = (size_t)(end - from);
+    const char *newline = memchr(from, '\n', left < CRI_PIECE + 1 ? left : CRI_PIECE + 1);
+
+    *open = newline == NULL;
+    return newline != NULL ? newline + 1 : left < CRI_PIECE ? end : from + CRI_PIECE;
+}
+
 const char *cri_format(char *to, size_t capacity, const struct cri_prefix *prefix, const char *from, const char *end,
                        size_t *size, bool *open)
 {
     /* One step past the limit makes at most a block of records, a long line and a piece. */
-    const char *limit = to + capacity - (CRI_PIECE + 2 * BLOCK + BLOCK_OUTPUT + CRI_PREFIX + 1);
+    const char *limit = to + capacity - (CRI_PIECE + 2 * BLOCK + BLOCK_OUTPUT + 2 * (CRI_PREFIX + 1));
     char *at = to;
 
 #ifdef __SSE2__
     from = format_blocks(&at, limit, prefix, from, end, open);
 #endif
     while (from < end && at <= limit) {
-        size_t left = (size_t)(end - from);
-        const char *newline = memchr(from, '\n', left < CRI_PIECE ? left : CRI_PIECE);
+        const char *next = cri_record_end(from, end, open);
+        size_t length = (size_t)(next - from);
 
-        if (newline != NULL) {
-            size_t length = (size_t)(newline + 1 - from);
-
+        if (*open) {
+            at = put_partial(at, prefix, from, length);
+        } else {
             at = put_prefix(at, prefix);
             memcpy(at, from, length);
             at += length;
-            from += length;
-            *open = false;
-        } else {
-            size_t length = left < CRI_PIECE ? left : CRI_PIECE;
-
-            at = put_partial(at, prefix, from, length);
-            from += length;
-            *open = true;
         }
+        from = next;
     }
     *size = (size_t)(at - to);
     return from;

@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "log/clock.h"
+
 enum {
     CRI_PREFIX = 45, /* bytes before CONTENT */
     CRI_TAG = 43, /* offset of the tag */
@@ -22,19 +24,19 @@ enum {
     CRI_MARGIN = 2 * CRI_PIECE + 4096, /* room that cri_format needs to make progress */
 };
 
-/* Seconds and zone as text, kept until the second changes: one localtime_r a second. */
-struct cri_clock {
-    int64_t second;
-    char text[26]; /* "2026-11-21T21:30:02" "+00:00", NUL; empty = nothing kept */
-};
-
 /* What stands before each record of one call; padded, for it is copied in wide pieces. */
 struct cri_prefix {
     char text[64];
 };
 
-void cri_prefix_init(struct cri_prefix *prefix, struct cri_clock *clock, const char stream[6],
+void cri_prefix_init(struct cri_prefix *prefix, struct log_clock *clock, const char stream[6],
                      const struct timespec *time);
+
+/*
+ * Where the record that begins at `from` ends: behind its newline, or after a piece of the line, or at `end`. Records
+ * depend on nothing else, so that formatting can be taken up again after any of them.
+ */
+const char *cri_record_end(const char *from, const char *end, bool *open);
 
 /*
  * Format [from, end) into `to`, which has `capacity` (at least CRI_MARGIN) bytes. Returns where it stopped: `end`, or

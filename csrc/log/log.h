@@ -4,20 +4,26 @@
  * the target's driver.
  *
  * Invariants: one timestamp for each call; the output of a call is written with one write(2) for each 64 KiB or
- * more, never one for each line; files hold nothing back, an unfinished line is logged as a partial record at once; a
- * record is whole or not there (a failed write is taken back to the last whole record). A call never fails the caller:
- * what can't be written is counted as dropped, and the first call that can write again puts a record of the gap
- * before its own.
+ * more, never one for each line; files hold nothing back (but for a character that is cut in two, in json-file), an
+ * unfinished line is logged as a partial record at once; a record is whole or not there (a failed write is taken back
+ * to the last whole record). A call never fails the caller: what can't be written is counted as dropped, and the first
+ * call that can write again puts a record of the gap before its own.
+ *
+ * The struct lies in memory shared between a worker and its successors, and a worker may be killed at any instruction.
+ * So what a target has done is kept twice (struct log_cursor), and a step is made by one store that says which copy
+ * counts. The text of a call is a pure function of the cursor and the call, so that a successor makes it again, sees
+ * from the file's size (or from what the kernel noted of a sent batch) how far it got, and goes on from there.
  */
 #ifndef REMORA_LOG_LOG_H
 #define REMORA_LOG_LOG_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <time.h>
 
-#include "log/cri.h"
+#include "log/clock.h"
 #include "util/msg.h"
 
 enum {
@@ -71,23 +77,95 @@ struct log_options {
     const char *journal; /* path of journald's socket; NULL = the system's */
 };
 
-struct log {
-    enum log_driver driver;
-    int fd; /* owned; -1 for none */
-    int64_t size; /* bytes in the file */
-    uint64_t written; /* payload bytes logged since open */
-    uint64_t dropped; /* payload bytes that could not be written */
+enum {
+    LOG_CAUSE_MAX = 80, /* text that says why output is missing */
+    LOG_LINE_MAX = 32768, /* journald: bytes of a line that are sent as one entry */
+    LOG_BATCH = 32, /* journald: entries sent by one system call */
+};
+
+/* What a target has done. */
+struct log_cursor {
+    uint64_t call; /* the call that `done` counts in */
+    uint64_t done; /* bytes of the call that are dealt with */
+    uint64_t batch; /* journald: batches sent */
+    int64_t size, total; /* bytes in the live file; written since log_open */
+    uint64_t device, inode; /* of the live file */
+    uint64_t written[2], dropped[2]; /* payload bytes by stream */
+    uint64_t gap[2]; /* of `dropped`: not yet told in a gap record */
+    uint64_t gaps, rotations, failed_rotations;
     int last_error; /* errno of the last failed write, 0 after a good one */
-    char *scratch; /* formatted output; mapped at the first write, given back by log_idle */
-    size_t scratch_size;
-    const char *path; /* borrowed; with a limit */
-    int64_t limit; /* bytes of the file; 0 = none */
-    /* of the log's own: */
-    struct cri_clock clock;
-    uint64_t gap[2]; /* payload bytes dropped since the last good write, by stream */
-    int gap_error; /* why */
+    unsigned joined[2]; /* journald: bytes in log->joined */
+    signed char priority[2]; /* journald: of the line that has begun; -1: the stream's own */
+    unsigned char held_size[2]; /* json-file: the beginning of a character, */
+    char held[2][3]; /* of which the rest has not come yet */
     bool open_line[2]; /* the stream's last record is a partial one */
     bool torn; /* the file does not end with a newline: a record of ours, or of a writer before us, is cut off */
+    char cause[LOG_CAUSE_MAX]; /* of the gap */
+};
+
+struct log_target {
+    enum log_driver driver;
+    const struct log_sink_options *options; /* borrowed */
+    int fd; /* owned: the file, the same number for life; or a socket */
+    int next; /* owned: the file that takes its place, or the memory of a large entry */
+    bool regular; /* else a device: neither rotated nor taken back */
+    bool linked; /* of a rotation under way, */
+    unsigned step; /* see rotate.c; 0 = none */
+    bool stalled; /* the journal let us wait too long: wait no more until it takes something */
+    int64_t closed_until; /* with LOG_DROP: no write before that time, monotonic */
+    size_t already; /* after a kill: bytes of the next batch that are in the file */
+    unsigned current; /* which cursor counts */
+    struct log_cursor cursors[2];
+};
+
+struct log_bucket {
+    int64_t tokens; /* bytes that may be logged now; negative: owed by a long line */
+    int64_t at; /* monotonic time of that, 0 = never */
+    bool skipping; /* the rest of a dropped line goes, too */
+};
+
+enum log_call_kind {
+    LOG_CALL_WRITE,
+    LOG_CALL_GAP, /* `begin` bytes are missing */
+    LOG_CALL_FINISH,
+};
+
+struct log_call {
+    uint64_t sequence; /* odd: a call is under way */
+    enum log_call_kind kind;
+    enum log_stream stream;
+    struct timespec time;
+    const char *bytes; /* borrowed */
+    size_t size, begin, end; /* logged is [begin, end); the policy dropped the rest */
+    char cause[LOG_CAUSE_MAX]; /* why */
+};
+
+/* One entry of a batch on its way to the journal: what is true once it is there. */
+struct log_entry {
+    uint64_t done;
+    unsigned char kind; /* see journal.c */
+    unsigned char stream;
+    signed char priority;
+};
+
+struct log_journal {
+    uint64_t batch; /* valid when it is the cursor's next one */
+    unsigned n;
+    struct log_entry entries[LOG_BATCH];
+    struct mmsghdr headers[LOG_BATCH]; /* the kernel writes msg_len of each one that it took */
+};
+
+struct log {
+    const struct log_options *options; /* borrowed */
+    size_t n_targets;
+    struct log_target targets[LOG_SINKS_MAX];
+    struct log_call call;
+    struct log_bucket buckets[2];
+    struct log_clock local, utc;
+    char *scratch; /* formatted output; mapped at the first write, given back by log_idle. Private to a process */
+    /* For journald only, and untouched without it: */
+    struct log_journal journal;
+    char joined[2][LOG_LINE_MAX]; /* unfinished lines */
 };
 
 /*
@@ -103,6 +181,9 @@ int log_open(struct log *log, const struct log_options *options, const char **wh
 void log_write(struct log *log, enum log_stream stream, const struct timespec *time, const void *bytes, size_t size);
 /* Output is missing that the log was never given. It is counted and told in a gap record. */
 void log_gap(struct log *log, enum log_stream stream, uint64_t bytes, const char *cause);
+/* How many calls were begun: who notes it before log_write can tell after a kill whether the call is the log's by now.
+ */
+uint64_t log_calls(const struct log *log);
 /* A run is over: write what is held back, and the gap record that waits for the next output. */
 void log_finish(struct log *log);
 /* Go on in the file that is at the path now, or in a new one. 0 or -errno, and the old file stays in use. */

@@ -23,18 +23,27 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def said(program: str) -> str:
     """The first line of a program's `--version`. Raises RemoraError when it can't be executed."""
+    return _lines(program)[0]
+
+
+def monitor_version(program: str) -> str:
+    """The version of a monitor program. Raises RemoraError when it can't be executed.
+
+    Its first line is for those who take it for conmon and look for the version of that interface.
+    """
+    lines = _lines(program)
+    own = [line for line in lines if "remora-monitor" in line]
+    return own[0].split()[-1] if own else lines[0]
+
+
+def _lines(program: str) -> list[str]:
     from remora.frontend import process
 
     try:
         lines = process.capture([program, "--version"]).stdout.decode("utf-8", "replace").splitlines()
     except OSError as error:
         raise RemoraError(f"executing {program}: {os_error_text(error)}") from None
-    return lines[0] if lines else ""
-
-
-def monitor_version(program: str) -> str:
-    """The version of a monitor program. Raises RemoraError when it can't be executed."""
-    return said(program).removeprefix("remora-monitor version ")
+    return lines or [""]
 
 
 def _runtimes() -> dict[str, str]:

@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 
 #include "container/record.h"
+#include "log/cri.h"
 #include "log/log.h"
 #include "log_help.h"
 #include "log_writing.h"

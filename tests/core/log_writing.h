@@ -4,6 +4,7 @@
 #define TESTS_CORE_LOG_WRITING_H
 
 #include "log/log.h"
+#include "log/target.h"
 
 /* The options live as long as the program: a log borrows them. */
 static inline struct log_options *new_options(enum log_driver driver, const char *path)
@@ -32,19 +33,24 @@ static inline int open_limited(struct log *log, const char *path, int64_t max_si
     return log_open(log, options, &what);
 }
 
+static inline const struct log_cursor *first_cursor(const struct log *log)
+{
+    return target_cursor(&log->targets[0]);
+}
+
 static inline int log_fd(const struct log *log)
 {
-    return log->fd;
+    return log->targets[0].fd;
 }
 
 static inline int64_t log_size(const struct log *log)
 {
-    return log->size;
+    return first_cursor(log)->size;
 }
 
 static inline int log_error(const struct log *log)
 {
-    return log->last_error;
+    return first_cursor(log)->last_error;
 }
 
 #endif

@@ -282,7 +282,7 @@ def test_info_and_version_tell_what_is_used(remora: Remora) -> None:
         facts["monitor"]["version"],
     )
     said_by_itself = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    assert facts["monitor"]["version"] in said_by_itself
+    assert f"remora-monitor {facts['monitor']['version']}\n" in said_by_itself
     assert "runc version" in facts["version"]["Runtimes"]["runc"]
     lines = remora("version").splitlines()
     assert f"Monitor:     {facts['monitor']['version']}" in lines

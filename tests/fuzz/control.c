@@ -175,7 +175,7 @@ static void scene_init(struct scene *scene, unsigned flags)
     struct monitor *monitor = &scene->monitor;
     CLEANUP(stdio_deinit) struct stdio stdio;
 
-    *monitor = (struct monitor){.lock_fd = -1, .run_dir_fd = -1, .log = {.fd = -1}};
+    *monitor = (struct monitor){.lock_fd = -1, .run_dir_fd = -1};
     monitor->signals.fd = monitor->listener.fd = -1;
     configure(&monitor->config, flags);
     stdio_init(&stdio);
