@@ -378,18 +378,40 @@ static void handle_status(struct client *client, struct msg *request)
         [CONTAINER_STARTING] = "starting",  [CONTAINER_RUNNING] = "running", [CONTAINER_DELETING] = "exited",
         [CONTAINER_BACKOFF] = "restarting", [CONTAINER_DONE] = "exited",
     };
-    const struct container *container = &monitor_of(client->hub)->container;
+    struct monitor *monitor = monitor_of(client->hub);
+    const struct container *container = &monitor->container;
+    const struct board *board = monitor->hub.children.board;
     CLEANUP_MSG_OUT struct msg_out reply = {0}, state = {0};
 
     (void)request;
     ending_put_state(container, container->paused ? "paused" : names[container->state], &state);
-    msg_out_init(&reply, 4);
+    msg_out_init(&reply, 9);
     msg_put_text(&reply, "op", "status");
     msg_put_bool(&reply, "ok", true);
+    msg_put_text(&reply, "version", remora_version());
+    msg_put_int(&reply, "keeper_pid", board->keeper);
+    msg_put_int(&reply, "worker_pid", getpid());
+    msg_put_int(&reply, "workers", board->workers);
+    log_put_counters(&monitor->log, &reply);
     msg_put_key(&reply, "state");
     msgpack_sbuffer_write(&reply.buffer, state.buffer.data, state.buffer.size);
     exec_put_list(monitor_of(client->hub), &reply);
     client_send_map(client, REMORA_PACKET_CONTROL, &reply);
+}
+
+static void handle_log_reopen(struct client *client, struct msg *request)
+{
+    struct monitor *monitor = monitor_of(client->hub);
+    struct failure failure;
+    int r = log_reopen(&monitor->log);
+
+    (void)request;
+    if (r == 0) {
+        client_reply_ok(client, "log_reopen");
+        return;
+    }
+    failure_errno(&failure, "reopen log", monitor->config->id, r);
+    client_reply_failure(client, "log_reopen", &failure);
 }
 
 static void handle_pause(struct client *client, struct msg *request)
@@ -410,10 +432,17 @@ static void handle_control(struct client *client, struct msg *request, int *fds,
         const char *op;
         void (*handle)(struct client *client, struct msg *request);
     } operations[] = {
-        {"attach", handle_attach}, {"wait", handle_wait},     {"signal", handle_signal},
-        {"stop", handle_stop},     {"pause", handle_pause},   {"unpause", handle_unpause},
-        {"resize", handle_resize}, {"rename", handle_rename}, {"close_output", handle_close_output},
+        {"attach", handle_attach},
+        {"wait", handle_wait},
+        {"signal", handle_signal},
+        {"stop", handle_stop},
+        {"pause", handle_pause},
+        {"unpause", handle_unpause},
+        {"resize", handle_resize},
+        {"rename", handle_rename},
+        {"close_output", handle_close_output},
         {"status", handle_status},
+        {"log_reopen", handle_log_reopen},
     };
     const char *op = msg_text(request, &request->root, "op", "");
 
