@@ -472,6 +472,8 @@ void container_resume(struct container *container)
     timer_resume(&container->backoff);
     timer_resume(&container->early);
     session_resume(&container->main, &container->stdio);
+    runtime_know(&container->call);
+    runtime_know(&container->pausing);
 }
 
 void container_resumed(struct container *container)

@@ -299,6 +299,7 @@ void exec_resume_all(struct monitor *monitor)
         monitor->execs = exec;
         loop_know(&monitor->hub.loop, exec->console);
         session_resume(&exec->session, &exec->stdio);
+        runtime_know(&exec->call);
     }
 }
 

@@ -122,6 +122,25 @@ void runtime_bind(struct runtime_call *call, runtime_done_fn done)
     child_bind(&hub->loop, &hub->children, &call->child, call_ended);
 }
 
+void runtime_know(const struct runtime_call *call)
+{
+    struct hub *hub;
+    const struct task *answer;
+
+    if (call->state == CALL_IDLE)
+        return;
+    hub = &call->monitor->hub;
+    answer = &hub->children.board->task;
+    if (call->child.children != NULL)
+        loop_know(&hub->loop, call->child.pidfd.fd);
+    if (answer->owner != call || answer->state != TASK_ANSWERED || answer->result < 0)
+        return;
+    loop_know(&hub->loop, answer->pidfd);
+    loop_know(&hub->loop, answer->in);
+    loop_know(&hub->loop, answer->out);
+    loop_know(&hub->loop, answer->err);
+}
+
 bool runtime_resume(struct runtime_call *call)
 {
     struct monitor *monitor = call->monitor;

@@ -64,6 +64,8 @@ int runtime_start(struct runtime_call *call, const int *kept, size_t n_kept);
 bool runtime_under_way(const struct runtime_call *call);
 /* As it was, after its fields came from elsewhere. */
 void runtime_bind(struct runtime_call *call, runtime_done_fn done);
+/* In a new worker, before descriptors that nobody knows are closed: these are. */
+void runtime_know(const struct runtime_call *call);
 /* Go on with it in a new worker. false: it was never started, or is over. */
 bool runtime_resume(struct runtime_call *call);
 
