@@ -2,12 +2,14 @@
 #include "system/confine.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -161,6 +163,27 @@ static int drop_capabilities(uint64_t kept)
 }
 
 /* ---- all of it ---- */
+
+static bool owns(const char *path, unsigned rights)
+{
+    struct stat status;
+
+    if (stat(path, &status) < 0)
+        return errno == ENOENT; /* then the folder decides */
+    return status.st_uid == geteuid() && (status.st_mode & rights) == rights;
+}
+
+bool confine_owns(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX];
+
+    if (slash == NULL || slash - path >= PATH_MAX)
+        return false;
+    memcpy(folder, path, (size_t)(slash - path));
+    memcpy(folder + (slash - path), "/", 2);
+    return owns(folder, S_IRWXU) && owns(path, S_IRUSR | S_IWUSR);
+}
 
 bool confine_is_built(void)
 {

@@ -29,6 +29,7 @@ enum confine_check {
     CALL(sendto, 44, 206, ANY) /* packets to clients */ \
     CALL(recvmsg, 47, 212, ANY) /* packets from clients, with descriptors */ \
     CALL(sendmsg, 46, 211, ANY) /* to the keeper, to journald, notifications */ \
+    CALL(sendmmsg, 307, 269, ANY) /* entries to journald */ \
     CALL(recvfrom, 45, 207, ANY) \
     CALL(writev, 20, 66, ANY) /* log records in pieces; stdio of musl */ \
     CALL(readv, 19, 65, ANY) \
@@ -52,7 +53,7 @@ enum confine_check {
     /* descriptors */ \
     CALL(close, 3, 57, ANY) \
     CALL(fcntl, 72, 25, FCNTL) \
-    CALL(pipe2, 293, 59, ANY) /* streams of an exec */ \
+    CALL(dup3, 292, 24, ANY) /* a rotated log keeps its number */ \
     CALL(ioctl, 16, 29, IOCTL) \
     CALL(memfd_create, 319, 279, ANY) /* large journal entries, saved state */ \
     CALL(ftruncate, 77, 46, ANY) \
@@ -83,6 +84,8 @@ enum confine_check {
     CALL(rename, 82, -1, ANY) \
     CALL(renameat, 264, 38, ANY) \
     CALL(renameat2, 316, 276, ANY) \
+    CALL(link, 86, -1, ANY) /* a rotated log must not take another file's place */ \
+    CALL(linkat, 265, 37, ANY) \
     CALL(unlink, 87, -1, ANY) \
     CALL(unlinkat, 263, 35, ANY) \
     CALL(rmdir, 84, -1, ANY) \
@@ -115,6 +118,8 @@ enum confine_check {
     CALL(futex, 202, 98, ANY) /* locks within the C library */ \
     CALL(clock_gettime, 228, 113, ANY) /* where the vDSO has no clock */ \
     CALL(gettimeofday, 96, 169, ANY) \
+    CALL(nanosleep, 35, 101, ANY) /* between two tries to remove a cgroup */ \
+    CALL(clock_nanosleep, 230, 115, ANY) \
     CALL(getrandom, 318, 278, ANY) /* the heap's seed */ \
     CALL(getpid, 39, 172, ANY) \
     CALL(getppid, 110, 173, ANY) \
@@ -140,6 +145,7 @@ enum confine_argument {
     ARGUMENT(0x402c542b) /* TCSETS2 */                                                                                 \
     ARGUMENT(0x5413) /* TIOCGWINSZ */                                                                                  \
     ARGUMENT(0x5414) /* TIOCSWINSZ */                                                                                  \
+    ARGUMENT(0x80045430) /* TIOCGPTN: which descriptor is a terminal, after a worker was killed */                     \
     ARGUMENT(0x541b) /* FIONREAD */
 
 /* PIDFD_GET_INFO has the size of its structure in it, which grows: that part does not count. */

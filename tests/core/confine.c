@@ -163,7 +163,6 @@ static void each_forbidden_call_kills(void)
         {"prlimit64", {302, __NR_prlimit64}, {0}},
         {"mknodat", {259, __NR_mknodat}, {-1}},
         {"symlinkat", {266, __NR_symlinkat}, {0}},
-        {"linkat", {265, __NR_linkat}, {-1}},
         {"fchownat", {260, __NR_fchownat}, {-1}},
         {"setxattr", {188, __NR_setxattr}, {0}},
         {"socket of IPv4", {41, __NR_socket}, {AF_INET, SOCK_STREAM}},
