@@ -132,7 +132,7 @@ bool runtime_resume(struct runtime_call *call)
         return accept_answer(call, answer) == 0;
     case CALL_RUNNING:
         children_hold(&monitor->hub.children);
-        child_resume(&monitor->hub.loop, &monitor->hub.children, &call->child);
+        child_resume(&monitor->hub.children, &call->child);
         child_resumed(&call->child);
         return true;
     case CALL_ENDED:

@@ -106,8 +106,11 @@ int children_init(struct children *children, struct loop *loop, struct board *bo
 {
     int r;
 
-    *children = (struct children){.board = board, .signalled = signalled};
+    children->board = board;
+    children->signalled = signalled;
+    children->first = NULL;
     children->ends.fd = children->keeper.fd = -1;
+    children->keeper.loop = NULL;
     board->hold = 1;
     r = source_add(loop, &children->ends, board->ends_fd, EPOLLIN, ends_ready);
     if (r == 0 && board->keeper_fd >= 0)
@@ -243,17 +246,17 @@ int child_watch_task(struct loop *loop, struct children *children, struct child 
     return 0;
 }
 
-void child_resume(struct loop *loop, struct children *children, struct child *child)
+void child_resume(struct children *children, struct child *child)
 {
-    struct end_entry *entry;
-    int pidfd = child->pidfd.fd;
-
     if (child->children == NULL)
         return;
-    entry = find_entry(children->board, child->pid);
-    if (take(loop, children, child, child->pid, pidfd, child->ended) < 0)
-        return;
-    child->entry = entry != NULL ? entry : board_expect(children->board, child->pid);
+    child->next = children->first;
+    children->first = child;
+    source_resume(&child->pidfd);
+    timer_resume(&child->patience);
+    child->entry = find_entry(children->board, child->pid);
+    if (child->entry == NULL)
+        child->entry = board_expect(children->board, child->pid);
     (void)!write(children->ends.fd, &(uint64_t){1}, sizeof(uint64_t));
     poke(children);
 }

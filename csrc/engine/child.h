@@ -66,7 +66,7 @@ int child_watch(struct loop *loop, struct children *children, struct child *chil
 int child_watch_task(struct loop *loop, struct children *children, struct child *child, const struct task *task,
                      void (*ended)(struct child *child, const struct child_end *end));
 /* Watch on in a new worker. Only after children_init. */
-void child_resume(struct loop *loop, struct children *children, struct child *child);
+void child_resume(struct children *children, struct child *child);
 /* Tell an end that the killed worker did not live to note; when all else is there again. */
 void child_resumed(struct child *child);
 /* Signal through the pidfd. 0 or -errno (-ESRCH: it has ended). */

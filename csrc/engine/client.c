@@ -123,8 +123,11 @@ void client_update_reading(struct client *client)
 
 static int send_now(struct client *client, const char *packet, size_t size)
 {
-    ssize_t n = send(client->source.fd, packet, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n;
 
+    do {
+        n = send(client->source.fd, packet, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : 0;
 }
 

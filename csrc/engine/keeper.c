@@ -18,8 +18,8 @@
 #include "util/kernel.h"
 
 /* A worker that dies at once, again and again: not faster than this. */
-#define QUICK_DEATHS 8
-#define PAUSE_NS (SECOND_NS / 2)
+#define QUICK_DEATHS 20
+#define PAUSE_NS (50 * MILLISECOND_NS)
 
 struct keeper {
     struct board *board;
@@ -233,6 +233,7 @@ static int start_worker(struct keeper *keeper)
         return 0;
     keeper->worker = pid;
     keeper->board->worker = pid;
+    keeper->board->workers++;
     return pid;
 }
 
@@ -244,15 +245,14 @@ static void forward(struct keeper *keeper, int signal)
     (void)!write(keeper->board->ends_fd, &one, sizeof(one));
 }
 
-static void wait_for_something(struct keeper *keeper, bool pause)
+static void wait_for_something(struct keeper *keeper)
 {
-    struct timespec bound = {.tv_sec = PAUSE_NS / SECOND_NS, .tv_nsec = PAUSE_NS % SECOND_NS};
     siginfo_t info;
     sigset_t all;
     int signal;
 
     sigfillset(&all);
-    signal = pause ? sigtimedwait(&all, &info, &bound) : sigwaitinfo(&all, &info);
+    signal = sigwaitinfo(&all, &info);
     /* Whoever ends the monitor means the container: a service manager, the end of a login. */
     if (signal == SIGTERM || signal == SIGINT || signal == SIGQUIT)
         forward(keeper, signal);
@@ -261,30 +261,30 @@ static void wait_for_something(struct keeper *keeper, bool pause)
 int keeper_run(struct board *board, const struct keeper_program *program, void *state)
 {
     struct keeper keeper = {.board = board, .program = program, .state = state};
-    unsigned deaths = 0;
+    const struct timespec pause = {.tv_sec = PAUSE_NS / SECOND_NS, .tv_nsec = PAUSE_NS % SECOND_NS};
     struct timespec started = {0}, now;
+    unsigned deaths = 0;
 
     for (;;) {
-        int r = 1;
-
         if (keeper.worker == 0) {
             bool resumed = board->workers > 0;
+            int r;
 
             clock_gettime(CLOCK_MONOTONIC, &started);
-            board->workers++;
             r = start_worker(&keeper);
             if (r == 0)
                 _exit(program->work(state, resumed));
-            if (r < 0)
-                board->workers--;
             if (r < 0 && !resumed)
                 return r;
+            /* No process to be had: not at the moment. */
+            if (r < 0)
+                nanosleep(&pause, NULL);
+            continue;
         }
-        /* No process to be had, or one that dies at once: not faster than this. */
-        wait_for_something(&keeper, r < 0 || deaths > QUICK_DEATHS);
+        wait_for_something(&keeper);
         serve(&keeper);
         reap(&keeper);
-        if (keeper.worker != 0 || r < 0)
+        if (keeper.worker != 0)
             continue;
         if (board->finished)
             return board->exit_status;
@@ -294,5 +294,7 @@ int keeper_run(struct board *board, const struct keeper_program *program, void *
         }
         clock_gettime(CLOCK_MONOTONIC, &now);
         deaths = now.tv_sec - started.tv_sec > 1 ? 0 : deaths + 1;
+        if (deaths > QUICK_DEATHS)
+            nanosleep(&pause, NULL);
     }
 }

@@ -260,10 +260,18 @@ void timer_deinit(struct timer *timer)
 
 void timer_resume(struct timer *timer)
 {
-    struct loop *loop = timer->source.loop;
+    struct source *source = &timer->source;
     int64_t deadline_ns = timer->firing ? 1 : timer->deadline_ns;
+    int fd;
 
-    /* The old descriptor may have been read, or not: a new one is made, and that one is swept away. */
-    if (loop != NULL && timer_init(loop, timer, timer->due) == 0 && deadline_ns != 0)
+    if (source->loop == NULL)
+        return;
+    /* The old descriptor may have been read, or not: it is swept away. */
+    fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (fd < 0)
+        return;
+    source->fd = fd;
+    source_resume(source);
+    if (deadline_ns != 0)
         timer_set(timer, deadline_ns - now_ns());
 }

@@ -469,7 +469,7 @@ void session_resume(struct session *session, struct stdio *stdio)
     loop_know(&hub->loop, stdio->out);
     loop_know(&hub->loop, stdio->err);
     timer_resume(&session->drain_bound);
-    child_resume(&hub->loop, &hub->children, &session->process);
+    child_resume(&hub->children, &session->process);
 }
 
 void session_resumed(struct session *session)

@@ -264,9 +264,8 @@ def test_a_client_that_asks_for_ever_and_never_reads_is_not_kept_answers_for(box
 
 def test_without_descriptors_for_new_clients_the_monitor_neither_spins_nor_forgets_the_container(box: Box) -> None:
     spawner = box.started("sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done")
-    state = spawner.request({"op": "status"})["state"]
-    assert isinstance(state, dict)
-    pid = state["monitor_pid"]
+    pid = spawner.request({"op": "status"})["worker_pid"]
+    assert isinstance(pid, int)
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(1000)) - taken), limits[1]))

@@ -63,9 +63,27 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def own_memory_kb(pid: int) -> int:
-    """Memory that a process has for itself alone, in kilobytes: unlike its share of the program's pages (Pss), this
-    does not change with the number of other processes that run the same program."""
+def monitor_processes(keeper: int) -> list[int]:
+    """The keeper of a monitor and its worker."""
+    program = os.readlink(f"/proc/{keeper}/exe")
+    children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    return [keeper] + [int(pid) for pid in children if _executes(int(pid), program)]
+
+
+def _executes(pid: int, program: str) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/exe") == program
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def own_memory_kb(keeper: int) -> int:
+    """Memory that a monitor's processes have for themselves alone, in kilobytes: unlike their share of the program's
+    pages (Pss), this does not change with the number of other monitors that run the same program."""
+    return sum(_private_dirty_kb(pid) for pid in monitor_processes(keeper))
+
+
+def _private_dirty_kb(pid: int) -> int:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Private_Dirty:"):
             return int(line.split()[1])
