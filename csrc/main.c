@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "container/config.h"
+#include "container/handover.h"
 #include "container/start.h"
 #include "remora.h"
 
@@ -32,6 +33,8 @@ int main(int argc, char **argv)
     if (conmon_is_meant(argc, argv))
         return conmon_main(argc, argv);
 #endif
+    if (handover_is_meant())
+        return handover_main();
     if (fcntl(FD_CONFIG, F_GETFD) < 0 || fcntl(FD_SPAWNER, F_GETFD) < 0)
         return usage();
     r = start_daemon();

@@ -117,7 +117,7 @@ int config_init(struct config *config, char *bytes, size_t size, const char **wh
 {
     int r;
 
-    *config = (struct config){.bytes = bytes};
+    *config = (struct config){.bytes = bytes, .size = size};
     *what = "message";
     r = msg_parse(&config->msg, bytes, size);
     if (r < 0)

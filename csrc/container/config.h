@@ -50,6 +50,7 @@ struct config {
     const msgpack_object_array *remove; /* or NULL */
     struct msg msg;
     char *bytes; /* owned: what msg refers to */
+    size_t size;
 };
 
 /* Parse; takes `bytes` (malloc'ed). 0 or -errno, then *what names the key that is wrong. */

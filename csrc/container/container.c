@@ -506,3 +506,31 @@ void container_resumed(struct container *container)
         break;
     }
 }
+
+/* ---- a new version of the program ---- */
+
+void container_bind(struct container *container, struct monitor *monitor)
+{
+    *container = (struct container){.monitor = monitor, .console = -1, .record = {.fd = -1}};
+    container->oom.fd = -1;
+    cgroup_init(&container->cgroup);
+    stdio_init(&container->stdio);
+    session_init(&container->main, &monitor->hub, monitor->config->tty, main_ended);
+    container->main.log = &monitor->log;
+}
+
+void container_bind_calls(struct container *container)
+{
+    struct loop *loop = &container->monitor->hub.loop;
+
+    container->call.stdio = container->call.kind == TASK_RUN ? &container->stdio : NULL;
+    runtime_bind(&container->call, container->call.kind == TASK_RUN ? run_done : delete_done);
+    container_bind_pausing(container);
+    source_bind(loop, &container->oom, EPOLLIN, oom_ready);
+    timer_bind(loop, &container->backoff, backoff_due);
+    if (!container->prepared)
+        return;
+    timer_bind(loop, &container->stop_bound, stop_bound_due);
+    timer_bind(loop, &container->time_limit, time_limit_due);
+    timer_bind(loop, &container->early, container_early_due);
+}

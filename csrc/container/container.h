@@ -88,11 +88,16 @@ void container_fail(struct container *container, const struct failure *failure);
  */
 void container_resume(struct container *container);
 void container_resumed(struct container *container);
+/* After an upgrade: before its fields come, and after. */
+void container_bind(struct container *container, struct monitor *monitor);
+void container_bind_calls(struct container *container);
 
 /* The last step, from whatever state: remove what is to be removed, tell, leave. */
 void container_finish(struct container *container);
 
 /* requests.c */
+
+void container_bind_pausing(struct container *container);
 
 /* Send what was asked for while there was no process, or while it was paused. */
 void container_deliver(struct container *container);

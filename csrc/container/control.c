@@ -69,6 +69,11 @@ int control_listen(struct monitor *monitor)
     return source_add(&monitor->hub.loop, &monitor->listener, fd_take(&fd), EPOLLIN, listener_ready);
 }
 
+void control_bind(struct monitor *monitor)
+{
+    source_bind(&monitor->hub.loop, &monitor->listener, EPOLLIN, listener_ready);
+}
+
 /* ---- answers and events ---- */
 
 static void reply_record(struct client *client, const char *op)
@@ -195,6 +200,30 @@ void control_tell_removed(struct monitor *monitor, bool last_use)
         if (client->owner)
             client_send_map(client, REMORA_PACKET_CONTROL, &event);
     reply_waiters(monitor, WAIT_REMOVED);
+}
+
+void control_tell_upgraded(struct monitor *monitor)
+{
+    bool failed = monitor->upgrading;
+    struct failure failure;
+
+    monitor->upgrading = false;
+    for (struct client *client = monitor->hub.clients; client != NULL; client = client->next) {
+        if (client->wait != WAIT_UPGRADED)
+            continue;
+        client->wait = WAIT_NOTHING;
+        if (!failed) {
+            client_reply_ok(client, "upgrade");
+            continue;
+        }
+        if (monitor->upgrade_error == ENOEXEC)
+            failure_text(&failure, "upgrade", monitor->config->id,
+                         "the program that is installed now does not take over this monitor");
+        else
+            failure_errno(&failure, "upgrade", monitor->config->id,
+                          monitor->upgrade_error != 0 ? -monitor->upgrade_error : -EINTR);
+        client_reply_failure(client, "upgrade", &failure);
+    }
 }
 
 bool control_has_owner(const struct monitor *monitor)
@@ -399,6 +428,18 @@ static void handle_status(struct client *client, struct msg *request)
     client_send_map(client, REMORA_PACKET_CONTROL, &reply);
 }
 
+static void handle_upgrade(struct client *client, struct msg *request)
+{
+    struct monitor *monitor = monitor_of(client->hub);
+
+    (void)request;
+    client->wait = WAIT_UPGRADED;
+    client->wait_op = "upgrade";
+    /* Between two rounds of the loop nothing is half done. */
+    monitor->upgrading = true;
+    monitor->hub.loop.quit = true;
+}
+
 static void handle_log_reopen(struct client *client, struct msg *request)
 {
     struct monitor *monitor = monitor_of(client->hub);
@@ -443,6 +484,7 @@ static void handle_control(struct client *client, struct msg *request, int *fds,
         {"close_output", handle_close_output},
         {"status", handle_status},
         {"log_reopen", handle_log_reopen},
+        {"upgrade", handle_upgrade},
     };
     const char *op = msg_text(request, &request->root, "op", "");
 

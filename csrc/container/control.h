@@ -18,6 +18,10 @@ struct monitor;
 
 /* Listen at <run>/<id>/ctl. 0 or -errno. */
 int control_listen(struct monitor *monitor);
+/* Listen on with the descriptor that came from elsewhere (source_bind). */
+void control_bind(struct monitor *monitor);
+/* Answer whoever asked for an upgrade: it is done, or was not possible. */
+void control_tell_upgraded(struct monitor *monitor);
 /* Accept one connection that waits. false: there is none. */
 bool control_accept(struct monitor *monitor);
 /* Handle one packet (size 0: one that isn't of the protocol). Takes the descriptors. false: the client was freed. */

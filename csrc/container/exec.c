@@ -325,3 +325,16 @@ void exec_resumed_all(struct monitor *monitor)
         }
     }
 }
+
+void exec_bind(struct monitor *monitor, struct exec *exec)
+{
+    stdio_init(&exec->stdio);
+    exec->console = -1;
+    session_init(&exec->session, &monitor->hub, false, exec_ended);
+}
+
+void exec_bind_call(struct exec *exec)
+{
+    exec->call.stdio = &exec->stdio;
+    runtime_bind(&exec->call, exec_done);
+}

@@ -51,6 +51,9 @@ void exec_put_list(const struct monitor *monitor, struct msg_out *out);
 /* In a new worker: take over what is open; then, when clients are back, go on. */
 void exec_resume_all(struct monitor *monitor);
 void exec_resumed_all(struct monitor *monitor);
+/* After an upgrade: before its fields come, and after. */
+void exec_bind(struct monitor *monitor, struct exec *exec);
+void exec_bind_call(struct exec *exec);
 /* Free what is left (end of the monitor). */
 void exec_free_all(struct monitor *monitor);
 

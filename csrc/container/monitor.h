@@ -30,10 +30,12 @@ struct monitor {
     struct failure early_failure; /* of what the keeper did before there was a worker; phase NULL: none */
     struct exec_results exec_results;
     struct source signals, listener;
-    struct log log;
     int lock_fd, run_dir_fd;
+    bool upgrading; /* the loop ended for an upgrade */
+    int upgrade_error; /* errno, when the new program could not be executed */
     bool begun; /* by a first worker, so that another one can go on */
     unsigned n_calls; /* for unique scratch names */
+    struct log log; /* last, for it is large, and most of it is never touched */
 };
 
 static inline struct monitor *monitor_of(struct hub *hub)

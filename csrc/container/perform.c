@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "container/handover.h"
 #include "container/monitor.h"
 #include "container/runtime.h"
 #include "engine/keeper.h"
@@ -115,6 +116,7 @@ static bool compose(struct command *command, const struct native *native, const 
         add(command, "resume");
         break;
     case TASK_REMOVE:
+    case TASK_TRY_UPGRADE:
         return false;
     }
     add(command, config->id);
@@ -195,6 +197,8 @@ void native_perform(void *state, struct board *board, struct task *task)
     if (task->kind == TASK_REMOVE) {
         task->result = 0;
         remove_container(native, task);
+    } else if (task->kind == TASK_TRY_UPGRADE) {
+        task->result = handover_try(native, task->kept[0]);
     } else if (compose(&command, native, task)) {
         keeper_execute(board, task, command.argv, native->config.environment);
     }

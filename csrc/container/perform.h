@@ -19,6 +19,7 @@ struct native {
     struct config config;
     struct monitor *monitor; /* in kept memory */
     int run_dir_fd;
+    char *program; /* the path that this program was executed from: what an upgrade executes */
 };
 
 /* The `perform` of a struct keeper_program; `state` is a struct native. */

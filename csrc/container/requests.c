@@ -215,3 +215,8 @@ void container_forget_client(struct container *container, const struct client *c
     if (container->pauser == client)
         container->pauser = NULL;
 }
+
+void container_bind_pausing(struct container *container)
+{
+    runtime_bind(&container->pausing, pausing_done);
+}

@@ -114,6 +114,14 @@ int runtime_start(struct runtime_call *call, const int *kept, size_t n_kept)
     return r;
 }
 
+void runtime_bind(struct runtime_call *call, runtime_done_fn done)
+{
+    struct hub *hub = &call->monitor->hub;
+
+    call->done = done;
+    child_bind(&hub->loop, &hub->children, &call->child, call_ended);
+}
+
 bool runtime_resume(struct runtime_call *call)
 {
     struct monitor *monitor = call->monitor;

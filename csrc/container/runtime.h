@@ -29,6 +29,7 @@ enum native_task {
     TASK_PAUSE,
     TASK_UNPAUSE,
     TASK_REMOVE, /* the removal steps of the configuration; no program */
+    TASK_TRY_UPGRADE, /* whether the program that is installed now understands the state in the first descriptor */
 };
 
 enum call_state {
@@ -61,6 +62,8 @@ void runtime_prepare(struct runtime_call *call, struct monitor *monitor, enum na
 /* Start it; the program gets `kept` as 3, 4, …. 0 or -errno; `done` is called from the loop later. */
 int runtime_start(struct runtime_call *call, const int *kept, size_t n_kept);
 bool runtime_under_way(const struct runtime_call *call);
+/* As it was, after its fields came from elsewhere. */
+void runtime_bind(struct runtime_call *call, runtime_done_fn done);
 /* Go on with it in a new worker. false: it was never started, or is over. */
 bool runtime_resume(struct runtime_call *call);
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "container/ending.h"
+#include "container/handover.h"
 #include "container/monitor.h"
 #include "container/perform.h"
 #include "container/work.h"
@@ -22,6 +23,7 @@
 #include "remora.h"
 #include "util/fd.h"
 #include "util/kernel.h"
+#include "util/memory.h"
 
 #define CONFIG_MAX (16 * 1024 * 1024)
 
@@ -127,7 +129,7 @@ static int tell_early_failure(const struct config *config, const struct failure 
 }
 
 /* The kept memory of a monitor; it is all zero but for what is set here. */
-static int lay_out(struct native *native, struct board **board)
+int start_lay_out(struct native *native, struct board **board)
 {
     struct kept kept;
     struct monitor *monitor;
@@ -152,9 +154,21 @@ static int lay_out(struct native *native, struct board **board)
     return r;
 }
 
+int start_keeper(struct native *native, struct board *board)
+{
+    static const struct keeper_program program = {
+        .work = native_work, .perform = native_perform, .upgrade = handover_execute};
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+    path[n > 0 ? n : 0] = 0;
+    native->program = strdup(path);
+    memory_release_stack();
+    return native->program == NULL ? -ENOMEM : keeper_run(board, &program, native);
+}
+
 int start_monitor(void)
 {
-    static const struct keeper_program program = {.work = native_work, .perform = native_perform};
     struct native native = {.run_dir_fd = -1};
     struct failure failure = {0};
     struct board *board = NULL;
@@ -164,7 +178,7 @@ int start_monitor(void)
     /* What was preserved is known now; what we make ourselves must come after the rest is closed. */
     keep_descriptors(&native.config);
     if (r == 0) {
-        r = lay_out(&native, &board);
+        r = start_lay_out(&native, &board);
         if (r < 0)
             failure_errno(&failure, "make memory for the monitor", native.config.id, r);
     }
@@ -172,7 +186,7 @@ int start_monitor(void)
         return tell_early_failure(&native.config, &failure);
     set_up(&native, &native.monitor->early_failure);
     native.monitor->run_dir_fd = native.run_dir_fd;
-    r = keeper_run(board, &program, &native);
+    r = start_keeper(&native, board);
     if (r < 0) {
         failure_errno(&failure, "start the worker", native.config.id, r);
         return tell_early_failure(&native.config, &failure);

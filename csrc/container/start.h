@@ -14,4 +14,12 @@ int start_daemon(void);
  */
 int start_monitor(void);
 
+struct board;
+struct native;
+
+/* Lay out the kept memory of a monitor whose configuration is known. 0 or -errno. */
+int start_lay_out(struct native *native, struct board **board);
+/* Be the keeper to the end: keeper_run. */
+int start_keeper(struct native *native, struct board *board);
+
 #endif

@@ -12,6 +12,7 @@
 
 #include "container/control.h"
 #include "container/ending.h"
+#include "container/handover.h"
 #include "container/monitor.h"
 #include "container/perform.h"
 #include "remora.h"
@@ -189,6 +190,7 @@ static int resume(struct monitor *monitor)
     hub_resumed(hub);
     exec_resumed_all(monitor);
     container_resumed(&monitor->container);
+    control_tell_upgraded(monitor);
     return 0;
 }
 
@@ -206,6 +208,36 @@ static void end(struct monitor *monitor)
     hub_deinit(&monitor->hub);
 }
 
+void work_bind(struct monitor *monitor)
+{
+    hub_bind(&monitor->hub, &native_protocol, signalled);
+    control_bind(monitor);
+}
+
+/* Leave all to a new version of the program, if that understands it. */
+static int hand_over(struct native *native)
+{
+    struct monitor *monitor = native->monitor;
+    struct task task = {.kind = TASK_TRY_UPGRADE, .n_kept = 1};
+    int fd = handover_save(monitor, native);
+    int r = fd;
+
+    if (fd >= 0) {
+        task.kept[0] = fd;
+        r = children_ask(&monitor->hub.children, &task);
+    }
+    if (r == 0) {
+        monitor->hub.children.board->upgrade_fd = fd;
+        return 0;
+    }
+    fd_close(&fd);
+    monitor->upgrade_error = -r;
+    control_tell_upgraded(monitor);
+    monitor->hub.loop.quit = false;
+    monitor_check_done(monitor);
+    return r;
+}
+
 int native_work(void *state, bool resumed)
 {
     struct native *native = state;
@@ -218,8 +250,12 @@ int native_work(void *state, bool resumed)
         return 1;
     children_release(&monitor->hub.children);
     hub_watch_idle(&monitor->hub);
-    if (loop_run(&monitor->hub.loop) < 0)
-        return 1;
+    while (!monitor->hub.loop.quit) {
+        if (loop_run(&monitor->hub.loop) < 0)
+            return 1;
+        if (monitor->upgrading && hand_over(native) == 0)
+            return 0; /* not finished: the keeper goes on with it */
+    }
     end(monitor);
     monitor->hub.children.board->finished = true;
     return 0;

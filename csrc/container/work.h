@@ -7,7 +7,11 @@
 
 #include <stdbool.h>
 
+struct monitor;
+
 /* The `work` of a struct keeper_program; `state` is a struct native. */
 int native_work(void *state, bool resumed);
+/* After an upgrade, when the monitor's own fields have come. */
+void work_bind(struct monitor *monitor);
 
 #endif

@@ -261,6 +261,14 @@ void child_resume(struct children *children, struct child *child)
     poke(children);
 }
 
+void child_bind(struct loop *loop, struct children *children, struct child *child,
+                void (*ended)(struct child *child, const struct child_end *end))
+{
+    child->ended = ended;
+    child->children = child->pidfd.fd >= 0 ? children : NULL;
+    source_bind(loop, &child->pidfd, EPOLLIN, child_ready);
+}
+
 void child_resumed(struct child *child)
 {
     struct child_end end = child->end;

@@ -67,6 +67,9 @@ int child_watch_task(struct loop *loop, struct children *children, struct child 
                      void (*ended)(struct child *child, const struct child_end *end));
 /* Watch on in a new worker. Only after children_init. */
 void child_resume(struct children *children, struct child *child);
+/* As if it were watched, when it has a pidfd: for child_resume, after its fields came from elsewhere. */
+void child_bind(struct loop *loop, struct children *children, struct child *child,
+                void (*ended)(struct child *child, const struct child_end *end));
 /* Tell an end that the killed worker did not live to note; when all else is there again. */
 void child_resumed(struct child *child);
 /* Signal through the pidfd. 0 or -errno (-ESRCH: it has ended). */

@@ -307,16 +307,17 @@ static void answer_and_free(struct client *client)
         client_free(client);
 }
 
-void client_resume(struct client *client)
+void client_resume(struct hub *hub, struct client *client)
 {
-    struct hub *hub = client->hub;
     size_t lost = client->queued;
 
-    client->first = NULL;
-    client->last = &client->first;
-    client->queued = 0;
+    if (!hub->handed_over) {
+        client->first = NULL;
+        client->last = &client->first;
+        client->queued = 0;
+    }
     client->throttles = false;
-    if (hub == NULL || client->source.loop == NULL) {
+    if (client->hub == NULL || client->source.loop == NULL) {
         client->hub = NULL;
         pool_release(&hub->client_pool, client);
         return;
@@ -325,8 +326,36 @@ void client_resume(struct client *client)
     hub->clients = client;
     client->source.events = EPOLLIN;
     source_resume(&client->source);
-    if (lost > 0)
+    if (lost > 0 && !hub->handed_over)
         hub->protocol->lost(client, lost);
+}
+
+void client_bind(struct hub *hub, struct client *client)
+{
+    client->hub = hub;
+    client->last = &client->first;
+    source_bind(&hub->loop, &client->source, EPOLLIN, client_ready);
+}
+
+int client_take_queued(struct client *client, const char *bytes, size_t size)
+{
+    struct packet *packet = malloc(sizeof(*packet) + size);
+
+    if (packet == NULL)
+        return -ENOMEM;
+    *packet = (struct packet){.size = size};
+    memcpy(packet->bytes, bytes, size);
+    *client->last = packet;
+    client->last = &packet->next;
+    client->queued += size;
+    return 0;
+}
+
+void client_each_queued(const struct client *client, void (*put)(void *context, const char *bytes, size_t size),
+                        void *context)
+{
+    for (const struct packet *packet = client->first; packet != NULL; packet = packet->next)
+        put(context, packet->bytes, packet->size);
 }
 
 void client_resumed(struct client *client)
@@ -339,10 +368,15 @@ void client_resumed(struct client *client)
     }
     if (hub->flight.reader == client) {
         hub->flight.reader = NULL;
-        if (hub_scratch(hub)[0] != UNTOUCHED && !hub->protocol->interrupted(client, hub_scratch(hub))) {
+        if (!hub->handed_over && hub_scratch(hub)[0] != UNTOUCHED &&
+            !hub->protocol->interrupted(client, hub_scratch(hub))) {
             client_free(client);
             return;
         }
+    }
+    if (client->first != NULL && client->block && client->session != NULL) {
+        client->throttles = true;
+        session_block(client->session);
     }
     await_events(client);
 }

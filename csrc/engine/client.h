@@ -26,6 +26,7 @@ enum client_wait {
     WAIT_RUNNING,
     WAIT_EXITED,
     WAIT_REMOVED,
+    WAIT_UPGRADED,
 };
 
 struct client {
@@ -57,8 +58,15 @@ void client_free(struct client *client);
  * In a new worker: first all clients are listed and watched again, without their queues; then, when sessions are back,
  * what was being read from one is dealt with.
  */
-void client_resume(struct client *client);
+void client_resume(struct hub *hub, struct client *client);
 void client_resumed(struct client *client);
+/* A client that came from elsewhere, with its queue: for client_resume. */
+void client_bind(struct hub *hub, struct client *client);
+/* Append to the queue what came from elsewhere; 0 or -ENOMEM. */
+int client_take_queued(struct client *client, const char *bytes, size_t size);
+/* Call `put` for each queued packet. */
+void client_each_queued(const struct client *client, void (*put)(void *context, const char *bytes, size_t size),
+                        void *context);
 /* Free once what is queued has been sent; never before the next round of the loop. */
 void client_finish(struct client *client);
 

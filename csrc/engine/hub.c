@@ -70,7 +70,7 @@ int hub_resume(struct hub *hub)
     pool_resume(&hub->input_pool);
     for (struct client *client = pool_each(&hub->client_pool, NULL), *next; client != NULL; client = next) {
         next = pool_each(&hub->client_pool, client);
-        client_resume(client);
+        client_resume(hub, client);
     }
     return 0;
 }
@@ -82,7 +82,17 @@ void hub_resumed(struct hub *hub)
         next = client->next;
         client_resumed(client);
     }
+    hub->handed_over = false;
     hub_watch_idle(hub);
+}
+
+void hub_bind(struct hub *hub, const struct protocol *protocol,
+              void (*signalled)(struct children *children, int signal))
+{
+    hub->protocol = protocol;
+    hub->children.signalled = signalled;
+    hub->handed_over = true;
+    timer_bind(&hub->loop, &hub->idle, idle_due);
 }
 
 void hub_deinit(struct hub *hub)

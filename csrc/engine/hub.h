@@ -71,6 +71,7 @@ struct hub {
     char *scratch; /* in kept memory */
     bool scratch_dirty, scratch_used; /* there is memory to give back; since the idle timer last looked */
     struct flight flight;
+    bool handed_over; /* the state came from another version of the program, queues and all */
 };
 
 #define INPUT_SIZE ((size_t)1 << 20) /* of one item of input_pool: input that a process doesn't take yet */
@@ -85,6 +86,9 @@ int hub_init(struct hub *hub, const struct protocol *protocol, struct board *boa
  * whatever else has sources, are the caller's; hub_resumed when all that is done.
  */
 int hub_resume(struct hub *hub);
+/* Before hub_resume, when the state came from another version of the program. */
+void hub_bind(struct hub *hub, const struct protocol *protocol,
+              void (*signalled)(struct children *children, int signal));
 /* When sessions and all else are back: finish what the killed worker was doing with the scratch buffer. */
 void hub_resumed(struct hub *hub);
 /* Frees the clients, too. */

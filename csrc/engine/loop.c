@@ -196,6 +196,13 @@ void source_resume(struct source *source)
     loop_know(loop, source->fd);
 }
 
+void source_bind(struct loop *loop, struct source *source, uint32_t events, source_ready_fn ready)
+{
+    source->ready = ready;
+    source->events = source->fd >= 0 ? events : 0;
+    source->loop = source->fd >= 0 ? loop : NULL;
+}
+
 static void timer_ready(struct source *source, uint32_t events)
 {
     struct timer *timer = container_of(source, struct timer, source);
@@ -274,4 +281,10 @@ void timer_resume(struct timer *timer)
     source_resume(source);
     if (deadline_ns != 0)
         timer_set(timer, deadline_ns - now_ns());
+}
+
+void timer_bind(struct loop *loop, struct timer *timer, void (*due)(struct timer *timer))
+{
+    timer->due = due;
+    timer->source = (struct source){.loop = loop, .fd = -1, .events = EPOLLIN, .ready = timer_ready};
 }

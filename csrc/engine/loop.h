@@ -63,6 +63,8 @@ void source_remove(struct source *source);
  * loop. A source that can't be is out of it then.
  */
 void source_resume(struct source *source);
+/* As if it were in the loop, when it has a descriptor: for source_resume, after its fields came from elsewhere. */
+void source_bind(struct loop *loop, struct source *source, uint32_t events, source_ready_fn ready);
 
 struct timer {
     struct source source;
@@ -79,6 +81,8 @@ bool timer_is_set(const struct timer *timer);
 void timer_deinit(struct timer *timer);
 /* As source_resume; what was due while no worker lived, or was being handled, is due at once. */
 void timer_resume(struct timer *timer);
+/* As source_bind; the deadline counts. */
+void timer_bind(struct loop *loop, struct timer *timer, void (*due)(struct timer *timer));
 
 #define SECOND_NS 1000000000LL
 #define MILLISECOND_NS 1000000LL

@@ -487,3 +487,15 @@ void session_resumed(struct session *session)
     else
         drain(session);
 }
+
+void session_bind(struct session *session)
+{
+    struct hub *hub = session->hub;
+
+    source_bind(&hub->loop, &session->out.source, EPOLLIN, out_ready);
+    source_bind(&hub->loop, &session->err.source, EPOLLIN, out_ready);
+    source_bind(&hub->loop, &session->in, 0, in_ready);
+    if (session->drain_bound.deadline_ns != 0)
+        timer_bind(&hub->loop, &session->drain_bound, drain_over);
+    child_bind(&hub->loop, &hub->children, &session->process, process_ended);
+}

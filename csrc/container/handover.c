@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "container/handover.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "container/monitor.h"
+#include "container/start.h"
+#include "engine/keeper.h"
+#include "util/fd.h"
+
+#define TRY_MS 5000
+#define STATE_MAX ((size_t)256 << 20)
+#define ENDED_FIELDS 4
+
+extern char **environ;
+
+/* The file: the size of the first map (eight bytes), that map, the second map. */
+int handover_save(struct monitor *monitor, const struct native *native)
+{
+    CLEANUP_MSG_OUT struct msg_out state = {0};
+    CLEANUP_FD int fd = memfd_create("remora-state", MFD_CLOEXEC);
+    uint64_t size;
+    int r;
+
+    if (fd < 0)
+        return -errno;
+    handover_put(monitor, native, &state);
+    size = state.buffer.size;
+    r = fd_write_all(fd, &size, sizeof(size));
+    if (r == 0)
+        r = fd_write_all(fd, state.buffer.data, state.buffer.size);
+    return r < 0 ? r : fd_take(&fd);
+}
+
+/* ---- the old program ---- */
+
+static void set_close_on_exec(bool on)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        int fd = atoi(entry->d_name);
+
+        if (fd > STDERR_FILENO && fd != dirfd(dir))
+            fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0);
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
+/* Execute the program that is installed now. Returns only if that failed. */
+static void execute_new(const struct native *native, int state_fd, const char *suffix)
+{
+    char short_id[13], value[32];
+    char *argv[] = {(char *)(uintptr_t) "remora-monitor", short_id, native->monitor->name, NULL};
+
+    snprintf(short_id, sizeof(short_id), "%s", native->config.id);
+    snprintf(value, sizeof(value), "%d%s", state_fd, suffix);
+    if (setenv(HANDOVER_VARIABLE, value, 1) == 0)
+        execve(native->program, argv, environ);
+    unsetenv(HANDOVER_VARIABLE);
+}
+
+int handover_try(const struct native *native, int state_fd)
+{
+    CLEANUP_FD int pidfd = -1;
+    struct pollfd waited = {.events = POLLIN};
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid < 0)
+        return -errno;
+    if (pid == 0) {
+        fcntl(state_fd, F_SETFD, 0);
+        execute_new(native, state_fd, " " HANDOVER_TRY);
+        _exit(EXECUTE_FAILED);
+    }
+    pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    waited.fd = pidfd;
+    if (pidfd < 0 || poll(&waited, 1, TRY_MS) != 1)
+        kill(pid, SIGKILL);
+    if (waitpid(pid, &status, 0) != pid)
+        return -ECHILD;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENOEXEC;
+}
+
+/* Ends that the keeper has noted and no worker has taken in: reaped, so nobody else can tell them. */
+static int append_ends(const struct board *board, int fd)
+{
+    CLEANUP_MSG_OUT struct msg_out more = {0};
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < board->end_top; i++)
+        n += board->ends[i].pid > 0 && board->ends[i].ended == board->ends[i].pid;
+    msg_out_init(&more, 2);
+    msg_put_int(&more, "workers", board->workers);
+    msg_put_key(&more, "ends");
+    msgpack_pack_array(&more.packer, (size_t)n * ENDED_FIELDS);
+    for (unsigned i = 0; i < board->end_top; i++) {
+        const struct end_entry *entry = &board->ends[i];
+
+        if (entry->pid <= 0 || entry->ended != entry->pid)
+            continue;
+        msgpack_pack_int64(&more.packer, entry->pid);
+        msgpack_pack_int64(&more.packer, entry->status);
+        msgpack_pack_int64(&more.packer, entry->cpu_ns);
+        msgpack_pack_int64(&more.packer, entry->peak_bytes);
+    }
+    return fd_write_all(fd, more.buffer.data, more.buffer.size);
+}
+
+void handover_execute(void *state, int state_fd)
+{
+    struct native *native = state;
+    struct monitor *monitor = native->monitor;
+
+    if (append_ends(monitor->hub.children.board, state_fd) == 0) {
+        set_close_on_exec(false);
+        execute_new(native, state_fd, "");
+        monitor->upgrade_error = errno;
+        set_close_on_exec(true);
+    }
+    close(state_fd);
+}
+
+/* ---- the new program ---- */
+
+bool handover_is_meant(void)
+{
+    return getenv(HANDOVER_VARIABLE) != NULL;
+}
+
+static int read_state(int fd, char **bytes, size_t *size)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (status.st_size < (off_t)sizeof(uint64_t) || (uint64_t)status.st_size > STATE_MAX)
+        return -EBADMSG;
+    *size = (size_t)status.st_size;
+    *bytes = malloc(*size);
+    if (*bytes == NULL)
+        return -ENOMEM;
+    return fd_read_at(fd, *bytes, *size, 0) == (ssize_t)*size ? 0 : -EIO;
+}
+
+static int load_ends(struct board *board, const char *bytes, size_t size)
+{
+    CLEANUP_MSG struct msg msg = {0};
+    const msgpack_object_array *ends;
+    int r = msg_parse(&msg, bytes, size);
+
+    if (r < 0)
+        return r;
+    board->workers = (unsigned)msg_int(&msg.root, "workers", 1);
+    ends = msg_array(&msg.root, "ends");
+    for (uint32_t i = 0; ends != NULL && i + ENDED_FIELDS <= ends->size; i += ENDED_FIELDS) {
+        struct end_entry *entry = board_expect(board, (pid_t)ends->ptr[i].via.i64);
+
+        if (entry == NULL)
+            return -ENOMEM;
+        entry->status = (int)ends->ptr[i + 1].via.i64;
+        entry->cpu_ns = ends->ptr[i + 2].via.i64;
+        entry->peak_bytes = ends->ptr[i + 3].via.i64;
+        entry->ended = entry->pid;
+    }
+    return 0;
+}
+
+static int load(struct native *native, struct board **board, const char *bytes, size_t size, bool with_ends)
+{
+    CLEANUP_MSG struct msg msg = {0};
+    const char *what;
+    uint64_t first;
+    int r;
+
+    memcpy(&first, bytes, sizeof(first));
+    bytes += sizeof(first);
+    size -= sizeof(first);
+    if (first > size)
+        return -EBADMSG;
+    r = msg_parse(&msg, bytes, (size_t)first);
+    if (r == 0)
+        r = handover_get_config(native, &msg, &what);
+    if (r == 0)
+        r = start_lay_out(native, board);
+    if (r == 0)
+        r = handover_get(native->monitor, &msg, &what);
+    if (r == 0 && with_ends)
+        r = load_ends(*board, bytes + first, size - (size_t)first);
+    return r;
+}
+
+int handover_main(void)
+{
+    struct native native = {.run_dir_fd = -1};
+    struct board *board = NULL;
+    char *bytes = NULL, *rest;
+    size_t size = 0;
+    int fd = (int)strtol(getenv(HANDOVER_VARIABLE), &rest, 10);
+    bool try = strcmp(rest, " " HANDOVER_TRY) == 0;
+    int r = read_state(fd, &bytes, &size);
+
+    unsetenv(HANDOVER_VARIABLE);
+    if (r == 0)
+        r = load(&native, &board, bytes, size, !try);
+    free(bytes);
+    if (try || r < 0)
+        return r < 0 ? 125 : 0;
+    close(fd);
+    set_close_on_exec(true);
+    native.run_dir_fd = native.monitor->run_dir_fd;
+    /* Until the worker knows again whom it waits for. */
+    board->hold = 1;
+    r = start_keeper(&native, board);
+    return r < 0 ? 125 : r;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/fields.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t get_number(const char *from, size_t size)
+{
+    int64_t value = 0;
+
+    switch (size) {
+    case 1:
+        return *from;
+    case 2:
+        return *(const int16_t *)(const void *)from;
+    case 4:
+        return *(const int32_t *)(const void *)from;
+    default:
+        memcpy(&value, from, sizeof(value));
+        return value;
+    }
+}
+
+static void set_number(char *to, size_t size, int64_t value)
+{
+    switch (size) {
+    case 1:
+        *to = (char)value;
+        break;
+    case 2:
+        *(int16_t *)(void *)to = (int16_t)value;
+        break;
+    case 4:
+        *(int32_t *)(void *)to = (int32_t)value;
+        break;
+    default:
+        memcpy(to, &value, sizeof(value));
+    }
+}
+
+void fields_save(const struct field *fields, size_t n, const void *structure, struct msg_out *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *from = (const char *)structure + fields[i].offset;
+        const char *words;
+
+        switch ((enum field_type)fields[i].type) {
+        case FIELD_NUMBER:
+            msg_put_int(out, fields[i].name, get_number(from, fields[i].size));
+            break;
+        case FIELD_TEXT:
+            msg_put_text(out, fields[i].name, from);
+            break;
+        case FIELD_WORDS:
+            memcpy(&words, from, sizeof(words));
+            msg_put_text(out, fields[i].name, words != NULL ? words : "");
+            break;
+        }
+    }
+}
+
+int fields_load(const struct field *fields, size_t n, void *structure, struct msg *msg, const msgpack_object *map)
+{
+    for (size_t i = 0; i < n; i++) {
+        char *to = (char *)structure + fields[i].offset;
+        const char *text;
+        char *words;
+
+        if (msg_get(map, fields[i].name) == NULL)
+            continue;
+        switch ((enum field_type)fields[i].type) {
+        case FIELD_NUMBER:
+            set_number(to, fields[i].size, msg_int(map, fields[i].name, 0));
+            break;
+        case FIELD_TEXT:
+            strncpy(to, msg_text(msg, map, fields[i].name, ""), fields[i].size - 1U);
+            to[fields[i].size - 1] = 0;
+            break;
+        case FIELD_WORDS:
+            text = msg_text(msg, map, fields[i].name, "");
+            words = text[0] != 0 ? strdup(text) : NULL;
+            if (text[0] != 0 && words == NULL)
+                return -ENOMEM;
+            memcpy(to, &words, sizeof(words));
+            break;
+        }
+    }
+    return 0;
+}
