@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -15,6 +16,7 @@
 #include "container/monitor.h"
 #include "container/perform.h"
 #include "remora.h"
+#include "system/confine.h"
 #include "util/fd.h"
 
 /* ---- the native protocol ---- */
@@ -96,6 +98,22 @@ static int watch_signals(struct monitor *monitor)
 }
 
 /* ---- a worker's life ---- */
+
+/*
+ * Before the first foreign byte is read. Where the kernel can't do all of it the container runs all the same: a monitor
+ * with more rights than it needs is better than none.
+ */
+static void confine(const struct monitor *monitor)
+{
+    struct confine_options options = {0};
+    const struct log_options *log = &monitor->config->log;
+    const char *what;
+
+    for (size_t i = 0; i < log->n_sinks; i++)
+        if (log->sinks[i].path != NULL && log->sinks[i].path[0] != 0 && !confine_owns(log->sinks[i].path))
+            options.capabilities |= UINT64_C(1) << CAP_DAC_OVERRIDE;
+    (void)confine_worker(&options, &what);
+}
 
 static int begin(struct monitor *monitor)
 {
@@ -224,8 +242,10 @@ int native_work(void *state, bool resumed)
 {
     struct native *native = state;
     struct monitor *monitor = native->monitor;
-    int r = resumed && monitor->begun ? resume(monitor) : begin(monitor);
+    int r;
 
+    confine(monitor);
+    r = resumed && monitor->begun ? resume(monitor) : begin(monitor);
     if (r < 0)
         return 1;
     children_release(&monitor->hub.children);

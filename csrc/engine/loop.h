@@ -87,10 +87,12 @@ void timer_bind(struct loop *loop, struct timer *timer, void (*due)(struct timer
 #define SECOND_NS 1000000000LL
 #define MILLISECOND_NS 1000000LL
 
-/* Seconds as nanoseconds: more than fits is as good as for ever. */
+#define FOR_EVER_NS (INT64_MAX / 2) /* a time can be added to it */
+
+/* Seconds as nanoseconds: what is too long is as good as for ever. */
 static inline int64_t seconds_ns(int64_t seconds)
 {
-    return seconds > INT64_MAX / SECOND_NS ? INT64_MAX : seconds * SECOND_NS;
+    return seconds > FOR_EVER_NS / SECOND_NS ? FOR_EVER_NS : seconds * SECOND_NS;
 }
 
 #define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

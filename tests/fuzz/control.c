@@ -3,8 +3,8 @@
  * Fuzz target: clients send any packets to a monitor whose container runs. The monitor neither crashes nor leaks a
  * descriptor, and all that it says to a client is packets of the protocol, whose maps can be read.
  *
- * The monitor is the real one but for two things: the container's process only waits for SIGKILL, and the runtime has
- * more words than a call can have, so that no call is ever made.
+ * The monitor is the real worker but for two things: the container's process only waits for SIGKILL, and there is no
+ * keeper, so that nothing is ever executed; the process's end is told as a keeper would.
  *
  * The input: a byte of flags (bit 0: the container has a tty; bit 1: it is restarted), then packets, each a byte of
  * flags and a stretch (fuzz.h) that begins with its type byte. Its flags: bit 0, which client; bits 1 and 2, how many
@@ -19,7 +19,6 @@
 
 #include "container/control.h"
 #include "container/monitor.h"
-#include "container/start.h"
 #include "engine/client.h"
 #include "fuzz.h"
 #include "remora.h"
@@ -29,11 +28,14 @@ FUZZ_BOUNDED_ALLOCATIONS
 enum {
     CLIENTS = 2,
     PACKETS_MAX = 64,
-    WORDS = 64, /* more than any call of a runtime has */
+    KEPT_SIZE = 64 << 20,
 };
 
 struct scene {
-    struct monitor monitor;
+    void *kept; /* of KEPT_SIZE */
+    struct monitor *monitor; /* in it */
+    struct board *board; /* in it */
+    struct config config;
     struct source round; /* always ready: ends a round of the loop */
     int peers[CLIENTS]; /* the clients' ends */
     int theirs[3]; /* the process's ends of its streams */
@@ -48,8 +50,8 @@ static void round_over(struct source *source, uint32_t events)
 static void run_rounds(struct scene *scene)
 {
     for (int i = 0; i < 3; i++) {
-        scene->monitor.hub.loop.quit = false;
-        loop_run(&scene->monitor.hub.loop);
+        scene->monitor->hub.loop.quit = false;
+        loop_run(&scene->monitor->hub.loop);
     }
 }
 
@@ -78,6 +80,8 @@ static const struct protocol protocol = {
     .chunk = REMORA_PAYLOAD_MAX,
     .packet = control_packet,
     .lagging = control_tell_lagging,
+    .lost = control_tell_lost,
+    .interrupted = control_interrupted,
     .gone = client_gone,
     .check_done = check_nothing,
     .idle = idle,
@@ -104,11 +108,9 @@ static void configure(struct config *config, unsigned flags)
     msg_put_key(&out, "env");
     msgpack_pack_array(&out.packer, 0);
     msg_put_key(&out, "runtime");
-    msgpack_pack_array(&out.packer, WORDS);
-    for (int i = 0; i < WORDS; i++) {
-        msgpack_pack_str(&out.packer, 1);
-        msgpack_pack_str_body(&out.packer, "r", 1);
-    }
+    msgpack_pack_array(&out.packer, 1);
+    msgpack_pack_str(&out.packer, 4);
+    msgpack_pack_str_body(&out.packer, "runc", 4);
     bytes = malloc(out.buffer.size);
     if (bytes == NULL)
         abort();
@@ -117,13 +119,19 @@ static void configure(struct config *config, unsigned flags)
         abort();
 }
 
+static void not_signalled(struct children *children, int signal)
+{
+    (void)children;
+    (void)signal;
+}
+
 /* A process that takes every signal it can: made once, and again when it was killed. */
 static pid_t process(void)
 {
     static pid_t pid;
     sigset_t all, saved;
 
-    if (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0)
+    if (pid > 0 && kill(pid, 0) == 0)
         return pid;
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &saved);
@@ -139,6 +147,39 @@ static pid_t process(void)
         pause();
 }
 
+/* What a keeper does when a process has ended. */
+static void reap(struct scene *scene)
+{
+    struct board *board = scene->board;
+    int status;
+    pid_t pid = waitpid(-1, &status, WNOHANG);
+
+    for (unsigned i = 0; pid > 0 && i < board->end_top; i++) {
+        if (board->ends[i].pid != pid)
+            continue;
+        board->ends[i].status = status;
+        board->ends[i].ended = pid;
+        if (eventfd_write(board->ends_fd, 1) < 0)
+            abort();
+    }
+}
+
+static void lay_out(struct scene *scene)
+{
+    struct kept kept;
+
+    if (kept_map(&kept, KEPT_SIZE) < 0)
+        abort();
+    scene->kept = kept.at;
+    scene->monitor = kept_take(&kept, sizeof(*scene->monitor), sizeof(max_align_t));
+    scene->board = kept_take(&kept, sizeof(*scene->board), sizeof(max_align_t));
+    if (kept_pool(&kept, &scene->monitor->exec_pool, sizeof(struct exec), EXECS_MAX) < 0 ||
+        hub_lay_out(&scene->monitor->hub, &kept) < 0)
+        abort();
+    scene->board->keeper_fd = scene->board->answer_fd = scene->board->upgrade_fd = -1;
+    scene->board->ends_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
 static void make_streams(struct scene *scene, struct stdio *stdio, bool tty)
 {
     int master = tty ? posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
@@ -149,7 +190,8 @@ static void make_streams(struct scene *scene, struct stdio *stdio, bool tty)
         for (int i = 0; i < 3; i++)
             scene->theirs[i] = fd_take(&stdio->theirs[i]);
     } else {
-        if (master < 0 || unlockpt(master) < 0 || stdio_pty(stdio, master, 24, 80) < 0)
+        stdio->out = master;
+        if (master < 0 || unlockpt(master) < 0 || stdio_pty(stdio, 24, 80) < 0)
             abort();
         scene->theirs[0] = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
         scene->theirs[1] = fcntl(scene->theirs[0], F_DUPFD_CLOEXEC, 0);
@@ -165,30 +207,50 @@ static void connect_client(struct scene *scene, int which)
     int pair[2];
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0 ||
-        client_new(&scene->monitor.hub, pair[0]) == NULL)
+        client_new(&scene->monitor->hub, pair[0]) == NULL)
         abort();
     scene->peers[which] = pair[1];
 }
 
 static void scene_init(struct scene *scene, unsigned flags)
 {
-    struct monitor *monitor = &scene->monitor;
+    struct monitor *monitor;
     CLEANUP(stdio_deinit) struct stdio stdio;
 
-    *monitor = (struct monitor){.lock_fd = -1, .run_dir_fd = -1};
-    monitor->signals.fd = monitor->listener.fd = -1;
-    configure(&monitor->config, flags);
+    lay_out(scene);
+    monitor = scene->monitor;
+    configure(&scene->config, flags);
+    monitor->config = &scene->config;
+    monitor->lock_fd = monitor->run_dir_fd = monitor->signals.fd = monitor->listener.fd = -1;
     stdio_init(&stdio);
     make_streams(scene, &stdio, (flags & 1) != 0);
-    if (hub_init(&monitor->hub, &protocol) < 0 || container_init(&monitor->container, monitor) < 0 ||
+    if (hub_init(&monitor->hub, &protocol, scene->board, not_signalled) < 0 ||
+        container_init(&monitor->container, monitor) < 0 ||
         session_start(&monitor->container.main, &stdio, process()) < 0)
         abort();
+    children_release(&monitor->hub.children);
     monitor->container.state = CONTAINER_RUNNING;
     monitor->container.first_start_over = true;
     if (source_add(&monitor->hub.loop, &scene->round, eventfd(1, EFD_CLOEXEC), EPOLLIN, round_over) < 0)
         abort();
     for (int i = 0; i < CLIENTS; i++)
         connect_client(scene, i);
+}
+
+/* As a worker's end. */
+static void scene_deinit(struct scene *scene)
+{
+    struct monitor *monitor = scene->monitor;
+
+    exec_free_all(monitor);
+    while (monitor->hub.clients != NULL)
+        client_free(monitor->hub.clients);
+    container_deinit(&monitor->container);
+    log_deinit(&monitor->log);
+    fd_close(&monitor->run_dir_fd);
+    hub_deinit(&monitor->hub);
+    config_deinit(&scene->config);
+    munmap(scene->kept, KEPT_SIZE);
 }
 
 /* ---- the clients ---- */
@@ -275,6 +337,7 @@ static void play(struct scene *scene, struct fuzz_input *input)
     if (size > 0)
         send_packet(peer, packet, size, flags >> 1 & 3);
     run_rounds(scene);
+    reap(scene);
     if (flags & 8)
         take_answers(peer);
     if (flags & 64)
@@ -304,7 +367,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     run_rounds(&scene);
     source_remove(&scene.round);
-    start_deinit(&scene.monitor);
+    scene_deinit(&scene);
     for (int i = 0; i < 3; i++)
         fd_close(&scene.theirs[i]);
     if (fuzz_free_descriptor() != lowest)
