@@ -242,14 +242,14 @@ static int block_signals(struct conmon *conmon)
     return fd < 0 ? -errno : fd;
 }
 
-/* Up to the daemon: 0, or 1 with the caller's process's exit status. */
-static int start(struct conmon *conmon)
+/* Up to the daemon: 0, or 1 with the exit status of the caller's process, which shares *conmon with the daemon. */
+static int start(struct conmon *conmon, int *status)
 {
     CLEANUP_FD int signals = -1;
     int r;
 
+    *status = EXIT_FAILURE;
     list_inherited(conmon);
-    conmon->exit_status = EXIT_FAILURE;
     if (check_all(conmon) < 0)
         return 1;
     adjust_oom_score(conmon);
@@ -267,7 +267,7 @@ static int start(struct conmon *conmon)
         return 0;
     r = leave_caller(conmon);
     if (r > 0)
-        conmon->exit_status = EXIT_SUCCESS;
+        *status = EXIT_SUCCESS;
     return r != 0;
 }
 
@@ -322,6 +322,7 @@ static void init(struct conmon *conmon)
     conmon->time_limit.source = conmon->patience.source = conmon->relay.again.source = none;
     conmon->hub.loop.epoll_fd = conmon->messages.syslog_fd = -1;
     conmon->hub.idle.source = none;
+    conmon->exit_status = EXIT_FAILURE;
     cgroup_init(&conmon->cgroup);
     stdio_init(&conmon->stdio);
     session_init(&conmon->session, &conmon->hub, false, NULL);
@@ -353,8 +354,8 @@ int conmon_main(int argc, char **argv)
     if (parse(conmon, argc, argv, &status) != 0)
         return status;
     init(conmon);
-    if (start(conmon) != 0)
-        return conmon->exit_status;
+    if (start(conmon, &status) != 0)
+        return status;
     run(conmon);
     conmon_deinit(conmon);
     if (conmon->exit_command_due)

@@ -180,28 +180,44 @@ static void process_ended(struct child *child, const struct child_end *end)
     drain(session);
 }
 
-int session_start(struct session *session, struct stdio *stdio, pid_t pid)
+static int take_streams(struct session *session, struct stdio *stdio)
 {
-    struct hub *hub = session->hub;
-    int r;
+    struct loop *loop = &session->hub->loop;
+    int r = 0;
 
     session->process_ended = session->ended_told = session->draining = session->input_ended = false;
     stdio_close_theirs(stdio);
-    r = child_watch(&hub->loop, &hub->children, &session->process, pid, process_ended);
-    if (r < 0)
-        return r;
     if (stdio->out >= 0)
-        r = source_add(&hub->loop, &session->out.source, fd_take(&stdio->out), EPOLLIN, out_ready);
+        r = source_add(loop, &session->out.source, fd_take(&stdio->out), EPOLLIN, out_ready);
     if (r == 0 && stdio->err >= 0)
-        r = source_add(&hub->loop, &session->err.source, fd_take(&stdio->err), EPOLLIN, out_ready);
+        r = source_add(loop, &session->err.source, fd_take(&stdio->err), EPOLLIN, out_ready);
     if (r == 0 && stdio->in >= 0)
-        r = source_add(&hub->loop, &session->in, fd_take(&stdio->in), 0, in_ready);
+        r = source_add(loop, &session->in, fd_take(&stdio->in), 0, in_ready);
+    return r;
+}
+
+int session_start(struct session *session, struct stdio *stdio, pid_t pid)
+{
+    struct hub *hub = session->hub;
+    int r = child_watch(&hub->loop, &hub->children, &session->process, pid, process_ended);
+
+    if (r == 0)
+        r = take_streams(session, stdio);
     if (r < 0)
         return r;
     await_output(session);
     session->waiting = false;
     update_senders(session);
     return 0;
+}
+
+void session_start_gone(struct session *session, struct stdio *stdio)
+{
+    const struct child_end unknown = {.known = false};
+
+    take_streams(session, stdio);
+    session->waiting = false;
+    process_ended(&session->process, &unknown);
 }
 
 void session_stop(struct session *session)
