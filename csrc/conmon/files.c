@@ -32,7 +32,6 @@ static int open_beside(const char *path, char *temporary, size_t capacity)
     return -EEXIST;
 }
 
-/* durable: fail when it can't be made so. */
 static int put_number(const char *path, int number, bool durable)
 {
     char temporary[PATH_MAX], text[16];
@@ -43,7 +42,7 @@ static int put_number(const char *path, int number, bool durable)
     if (fd < 0)
         return fd;
     r = fd_write_all(fd, text, (size_t)length);
-    if (r == 0 && fsync(fd) < 0 && durable)
+    if (r == 0 && durable && fsync(fd) < 0)
         r = -errno;
     if (r == 0 && rename(temporary, path) < 0)
         r = -errno;
@@ -52,9 +51,9 @@ static int put_number(const char *path, int number, bool durable)
     return r;
 }
 
-int file_put_number(const char *path, int number)
+int file_put_number(const char *path, int number, bool durable)
 {
-    int r = put_number(path, number, true);
+    int r = put_number(path, number, durable);
 
     /* An exit code: what failed once may go a second time, and one that a power cut could take is better than none. */
     return r < 0 ? put_number(path, number, false) : r;
@@ -65,7 +64,7 @@ int file_put_number_in(const char *folder, const char *name, int number)
     char path[PATH_MAX];
     int length = snprintf(path, sizeof(path), "%s/%s", folder, name);
 
-    return length < 0 || (size_t)length >= sizeof(path) ? -ENAMETOOLONG : file_put_number(path, number);
+    return length < 0 || (size_t)length >= sizeof(path) ? -ENAMETOOLONG : file_put_number(path, number, true);
 }
 
 int file_touch(const char *folder, const char *name)

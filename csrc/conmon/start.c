@@ -207,25 +207,49 @@ void conmon_leave_stdio(void)
         dup2(fd, i);
 }
 
+/* In the daemon: nothing is done before its pid can be read where the caller looks for it. false: the caller failed. */
+static bool await_caller(int fd)
+{
+    char byte;
+    ssize_t n;
+
+    do
+        n = read(fd, &byte, 1);
+    while (n < 0 && errno == EINTR);
+    return n == 1;
+}
+
 /* The daemon goes on in the child: 0. The caller's process: 1 when all is well, or -errno. */
 static int leave_caller(struct conmon *conmon)
 {
-    pid_t pid = fork();
+    CLEANUP_FD int ready = -1;
+    CLEANUP_FD int tell = -1;
+    int ends[2];
+    pid_t pid;
     int r = 0;
 
-    if (pid == 0)
-        return 0;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    ready = ends[0];
+    tell = ends[1];
+    pid = fork();
+    if (pid == 0) {
+        fd_close(&tell);
+        return await_caller(ready) ? 0 : -ECANCELED;
+    }
     if (pid < 0) {
         r = -errno;
         message(&conmon->messages, MESSAGE_ERROR, "Failed to fork the create command %s", strerror(-r));
         return r;
     }
     if (conmon->options.conmon_pidfile != NULL)
-        r = file_put_number(conmon->options.conmon_pidfile, pid);
-    if (r < 0)
+        r = file_put_number(conmon->options.conmon_pidfile, pid, false);
+    if (r < 0) {
         message(&conmon->messages, MESSAGE_ERROR, "Failed to write conmon pidfile: %s: %s",
                 conmon->options.conmon_pidfile, strerror(-r));
-    return r < 0 ? r : 1;
+        return r;
+    }
+    return fd_write_all(tell, "", 1) < 0 ? -ECHILD : 1;
 }
 
 static int block_signals(struct conmon *conmon)

@@ -167,7 +167,7 @@ static void numbers_appear_whole_and_empty_files_stay(void)
     int fd;
 
     umask(022);
-    assert(file_put_number("number", -1) == 0 && file_put_number_in(".", "number", 137) == 0);
+    assert(file_put_number("number", -1, false) == 0 && file_put_number_in(".", "number", 137) == 0);
     fd = open("number", O_RDONLY);
     assert(read(fd, text, sizeof(text)) == 3 && memcmp(text, "137", 3) == 0);
     assert(fstat(fd, &status) == 0 && (status.st_mode & 07777) == 0644);
@@ -177,7 +177,7 @@ static void numbers_appear_whole_and_empty_files_stay(void)
     assert(file_touch(".", "oom") == 0 && file_touch(".", "oom") == 0 && file_touch("nowhere", "oom") == -ENOENT);
     assert(stat("oom", &status) == 0 && status.st_size == 0);
     assert(file_read_pid("oom") == -ENODATA);
-    assert(file_put_number("number", 1) == 0 && file_read_pid("number") == -EBADMSG);
+    assert(file_put_number("number", 1, true) == 0 && file_read_pid("number") == -EBADMSG);
 }
 
 static void attach_links_leave_room_for_the_socket(void)
