@@ -263,16 +263,19 @@ static void runtime_ended(struct child *child, const struct child_end *end)
     }
     conmon->state = CONMON_RUNNING;
     remember_runtime(conmon, pid);
+    message(&conmon->messages, MESSAGE_DEBUG, "container PID: %d", (int)pid);
     r = session_start(&conmon->session, &conmon->stdio, pid);
-    if (r < 0) {
+    if (r < 0 && r != -ESRCH) {
         conmon_fail(conmon, "Failed to watch the container process", r);
         return;
     }
-    message(&conmon->messages, MESSAGE_DEBUG, "container PID: %d", (int)pid);
     /* The old way to execute expects one line only, with the exit status. */
     if (conmon->options.api_version || !conmon->options.exec)
         conmon_report(conmon, pid, NULL, 0);
-    conmon_serve_running(conmon, pid);
+    if (r == 0)
+        conmon_serve_running(conmon, pid);
+    else
+        session_start_gone(&conmon->session, &conmon->stdio);
 }
 
 static void session_ended(struct session *session)

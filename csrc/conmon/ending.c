@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -15,6 +16,7 @@
 #include "conmon/conmon.h"
 #include "conmon/files.h"
 #include "engine/client.h"
+#include "remora.h"
 #include "util/fd.h"
 #include "util/kernel.h"
 
@@ -63,11 +65,29 @@ static void write_status(struct conmon *conmon, const char *folder, const char *
                 folder, name, strerror(-r));
 }
 
+/* What it sent is not wanted any more; left unread it would give the client an error in place of its last bytes. */
+static void drop_input(struct conmon *conmon, const struct client *client)
+{
+    char *scratch = hub_scratch(&conmon->hub);
+
+    while (scratch != NULL && recv(client->source.fd, scratch, REMORA_PAYLOAD_MAX, MSG_DONTWAIT) > 0)
+        ;
+}
+
 void conmon_dismiss_clients(struct conmon *conmon)
 {
+    struct client *next;
+
     source_remove(&conmon->attach);
-    for (struct client *client = conmon->hub.clients; client != NULL; client = client->next)
-        client_finish(client);
+    for (struct client *client = conmon->hub.clients; client != NULL; client = next) {
+        next = client->next;
+        if (client->first != NULL) {
+            client_finish(client);
+            continue;
+        }
+        drop_input(conmon, client);
+        client_free(client);
+    }
     timer_set(&conmon->patience, LINGER_NS);
     conmon_check_done(conmon);
 }

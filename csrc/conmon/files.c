@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ static int open_beside(const char *path, char *temporary, size_t capacity)
     return -EEXIST;
 }
 
-int file_put_number(const char *path, int number)
+static int put_number(const char *path, int number, bool durable)
 {
     char temporary[PATH_MAX], text[16];
     int length = snprintf(text, sizeof(text), "%d", number);
@@ -41,7 +42,7 @@ int file_put_number(const char *path, int number)
     if (fd < 0)
         return fd;
     r = fd_write_all(fd, text, (size_t)length);
-    if (r == 0 && fsync(fd) < 0)
+    if (r == 0 && durable && fsync(fd) < 0)
         r = -errno;
     if (r == 0 && rename(temporary, path) < 0)
         r = -errno;
@@ -50,12 +51,20 @@ int file_put_number(const char *path, int number)
     return r;
 }
 
+int file_put_number(const char *path, int number, bool durable)
+{
+    int r = put_number(path, number, durable);
+
+    /* An exit code: what failed once may go a second time, and one that a power cut could take is better than none. */
+    return r < 0 ? put_number(path, number, false) : r;
+}
+
 int file_put_number_in(const char *folder, const char *name, int number)
 {
     char path[PATH_MAX];
     int length = snprintf(path, sizeof(path), "%s/%s", folder, name);
 
-    return length < 0 || (size_t)length >= sizeof(path) ? -ENAMETOOLONG : file_put_number(path, number);
+    return length < 0 || (size_t)length >= sizeof(path) ? -ENAMETOOLONG : file_put_number(path, number, true);
 }
 
 int file_touch(const char *folder, const char *name)

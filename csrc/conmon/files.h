@@ -6,11 +6,12 @@
 #ifndef REMORA_CONMON_FILES_H
 #define REMORA_CONMON_FILES_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
-/* Put a decimal number without newline at a path: a temporary file beside it, synced, then renamed. 0 or -errno. */
-int file_put_number(const char *path, int number);
-/* The same at FOLDER/NAME. */
+/* Put a decimal number without newline at a path: a temporary file beside it, then renamed. 0 or -errno. */
+int file_put_number(const char *path, int number, bool durable);
+/* The same at FOLDER/NAME, durable. */
 int file_put_number_in(const char *folder, const char *name, int number);
 /* An empty file at FOLDER/NAME (also when it is there already). 0 or -errno. */
 int file_touch(const char *folder, const char *name);

@@ -233,8 +233,8 @@ static void kill_group(struct conmon *conmon)
 
     if (conmon->session.process_ended)
         return;
-    /* It has not ended, so the number is still its own; and a group of 1 or less would be everybody. */
-    if (group > 1)
+    /* It has not ended, so the number is still its own. A group of 1 or less would be everybody, ours is not meant. */
+    if (group > 1 && group != getpgrp())
         kill(-group, SIGKILL);
     child_signal(&conmon->session.process, SIGKILL);
 }

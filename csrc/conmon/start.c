@@ -207,25 +207,49 @@ void conmon_leave_stdio(void)
         dup2(fd, i);
 }
 
+/* In the daemon: nothing is done before its pid can be read where the caller looks for it. false: the caller failed. */
+static bool await_caller(int fd)
+{
+    char byte;
+    ssize_t n;
+
+    do
+        n = read(fd, &byte, 1);
+    while (n < 0 && errno == EINTR);
+    return n == 1;
+}
+
 /* The daemon goes on in the child: 0. The caller's process: 1 when all is well, or -errno. */
 static int leave_caller(struct conmon *conmon)
 {
-    pid_t pid = fork();
+    CLEANUP_FD int ready = -1;
+    CLEANUP_FD int tell = -1;
+    int ends[2];
+    pid_t pid;
     int r = 0;
 
-    if (pid == 0)
-        return 0;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    ready = ends[0];
+    tell = ends[1];
+    pid = fork();
+    if (pid == 0) {
+        fd_close(&tell);
+        return await_caller(ready) ? 0 : -ECANCELED;
+    }
     if (pid < 0) {
         r = -errno;
         message(&conmon->messages, MESSAGE_ERROR, "Failed to fork the create command %s", strerror(-r));
         return r;
     }
     if (conmon->options.conmon_pidfile != NULL)
-        r = file_put_number(conmon->options.conmon_pidfile, pid);
-    if (r < 0)
+        r = file_put_number(conmon->options.conmon_pidfile, pid, false);
+    if (r < 0) {
         message(&conmon->messages, MESSAGE_ERROR, "Failed to write conmon pidfile: %s: %s",
                 conmon->options.conmon_pidfile, strerror(-r));
-    return r < 0 ? r : 1;
+        return r;
+    }
+    return fd_write_all(tell, "", 1) < 0 ? -ECHILD : 1;
 }
 
 static int block_signals(struct conmon *conmon)
@@ -242,14 +266,14 @@ static int block_signals(struct conmon *conmon)
     return fd < 0 ? -errno : fd;
 }
 
-/* Up to the daemon: 0, or 1 with the caller's process's exit status. */
-static int start(struct conmon *conmon)
+/* Up to the daemon: 0, or 1 with the exit status of the caller's process, which shares *conmon with the daemon. */
+static int start(struct conmon *conmon, int *status)
 {
     CLEANUP_FD int signals = -1;
     int r;
 
+    *status = EXIT_FAILURE;
     list_inherited(conmon);
-    conmon->exit_status = EXIT_FAILURE;
     if (check_all(conmon) < 0)
         return 1;
     adjust_oom_score(conmon);
@@ -267,7 +291,7 @@ static int start(struct conmon *conmon)
         return 0;
     r = leave_caller(conmon);
     if (r > 0)
-        conmon->exit_status = EXIT_SUCCESS;
+        *status = EXIT_SUCCESS;
     return r != 0;
 }
 
@@ -322,6 +346,7 @@ static void init(struct conmon *conmon)
     conmon->time_limit.source = conmon->patience.source = conmon->relay.again.source = none;
     conmon->hub.loop.epoll_fd = conmon->messages.syslog_fd = -1;
     conmon->hub.idle.source = none;
+    conmon->exit_status = EXIT_FAILURE;
     cgroup_init(&conmon->cgroup);
     stdio_init(&conmon->stdio);
     session_init(&conmon->session, &conmon->hub, false, NULL);
@@ -353,8 +378,8 @@ int conmon_main(int argc, char **argv)
     if (parse(conmon, argc, argv, &status) != 0)
         return status;
     init(conmon);
-    if (start(conmon) != 0)
-        return conmon->exit_status;
+    if (start(conmon, &status) != 0)
+        return status;
     run(conmon);
     conmon_deinit(conmon);
     if (conmon->exit_command_due)
