@@ -98,3 +98,16 @@ pid_t file_read_pid(const char *path)
         return -EBADMSG;
     return (pid_t)pid;
 }
+
+bool file_read_name(pid_t pid, char name[PROCESS_NAME_MAX])
+{
+    char path[32];
+    CLEANUP_FD int fd = -1;
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? -1 : fd_read_all(fd, name, PROCESS_NAME_MAX - 1);
+    name[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}

@@ -19,4 +19,9 @@ int file_touch(const char *folder, const char *name);
 /* The pid in a runtime's pid file; -ENOENT, -ENODATA (empty), -EBADMSG (no pid), other -errno. */
 pid_t file_read_pid(const char *path);
 
+#define PROCESS_NAME_MAX 20
+
+/* The name of a process, as the kernel has it. false: there is none. */
+bool file_read_name(pid_t pid, char name[PROCESS_NAME_MAX]);
+
 #endif
