@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conmon/setup.h"
 #include "container/config.h"
 #include "container/handover.h"
 #include "container/start.h"
@@ -29,10 +30,8 @@ int main(int argc, char **argv)
 {
     int r;
 
-#if 0
     if (conmon_is_meant(argc, argv))
         return conmon_main(argc, argv);
-#endif
     if (handover_is_meant())
         return handover_main();
     if (fcntl(FD_CONFIG, F_GETFD) < 0 || fcntl(FD_SPAWNER, F_GETFD) < 0)

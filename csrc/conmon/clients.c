@@ -8,11 +8,13 @@
  * other that takes nothing for a second is cut off.
  */
 #include <errno.h>
-#include <stdio.h>
+#include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "conmon/conmon.h"
+#include "conmon/files.h"
 #include "engine/client.h"
 #include "remora.h"
 
@@ -45,7 +47,7 @@ static void lagging(struct client *client)
     const struct conmon *conmon = conmon_of(client->hub);
 
     /* It sees the end of the output; what it types still arrives. */
-    message(&conmon->messages, MESSAGE_WARNING, "Failed to write to remote console socket");
+    message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to write to remote console socket");
     shutdown(client->source.fd, SHUT_WR);
     client->wants_out = client->wants_err = false;
     client->closing = false;
@@ -58,6 +60,20 @@ static void throttling(struct client *client)
     client->queued_before = SIZE_MAX;
     if (!client->foreground && conmon->state == CONMON_RUNNING && !timer_is_set(&conmon->patience))
         timer_set(&conmon->patience, PATIENCE_NS);
+}
+
+static void lost(struct client *client, size_t bytes)
+{
+    message(&conmon_of(client->hub)->setup->messages, MESSAGE_WARNING,
+            "%zu bytes that waited for a client were lost with a killed worker", bytes);
+}
+
+/* What it sent was input, which has arrived or not. */
+static bool interrupted(struct client *client, const char *bytes)
+{
+    (void)client;
+    (void)bytes;
+    return true;
 }
 
 static void gone(struct client *client)
@@ -86,12 +102,15 @@ const struct protocol conmon_protocol = {
     .input_ended = input_ended,
     .throttling = throttling,
     .lagging = lagging,
+    .lost = lost,
+    .interrupted = interrupted,
     .gone = gone,
     .check_done = check_done,
     .idle = idle,
 };
 
-bool clients_cut_stalled(struct conmon *conmon)
+/* true: some still take too little, look again. */
+static bool cut_stalled(struct conmon *conmon)
 {
     bool again = false;
 
@@ -114,30 +133,27 @@ void conmon_patience_due(struct timer *timer)
 
     if (conmon->state == CONMON_ENDED)
         conmon->hub.loop.quit = true; /* whoever has not read the last bytes by now won't */
-    else if (clients_cut_stalled(conmon))
+    else if (cut_stalled(conmon))
         timer_set(timer, PATIENCE_NS);
 }
 
-/* Whether the process has not begun yet: a created one executes the runtime until it is started. */
+/* Whether the process has not begun yet: a created one has the runtime's name until it is started. */
 static bool is_before_start(struct conmon *conmon)
 {
-    char path[32];
-    struct stat status;
+    char name[PROCESS_NAME_MAX];
 
     if (conmon->state == CONMON_CREATING)
         return true;
-    if (conmon->started)
-        return false;
-    snprintf(path, sizeof(path), "/proc/%d/exe", (int)conmon->session.process.pid);
-    conmon->started =
-        stat(path, &status) < 0 || status.st_dev != conmon->runtime_device || status.st_ino != conmon->runtime_inode;
-    return !conmon->started;
+    if (!conmon->process_begun)
+        conmon->process_begun =
+            !file_read_name(conmon->session.process.pid, name) || strcmp(name, conmon->created_name) != 0;
+    return !conmon->process_begun;
 }
 
 void clients_accept(struct source *source, uint32_t events)
 {
     struct conmon *conmon = container_of(source, struct conmon, attach);
-    const struct conmon_options *options = &conmon->options;
+    const struct conmon_options *options = &conmon->setup->options;
     int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct client *client;
 
@@ -145,7 +161,7 @@ void clients_accept(struct source *source, uint32_t events)
     if (fd < 0) {
         if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
             return;
-        message(&conmon->messages, MESSAGE_WARNING, "Failed to accept client connection on attach socket");
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to accept client connection on attach socket");
         /* The idle timer looks again: descriptors or memory may come back. */
         source_await(source, 0);
         hub_watch_idle(&conmon->hub);

@@ -11,16 +11,12 @@
 #ifndef REMORA_CONMON_CONMON_H
 #define REMORA_CONMON_CONMON_H
 
-#include <signal.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 #include "conmon/lines.h"
-#include "conmon/logs.h"
-#include "conmon/message.h"
 #include "conmon/notify.h"
-#include "conmon/options.h"
-#include "engine/child.h"
+#include "conmon/setup.h"
 #include "engine/hub.h"
 #include "engine/session.h"
 #include "engine/stdio.h"
@@ -33,8 +29,13 @@ enum conmon_state {
     CONMON_ENDED,
 };
 
-#define CONMON_PATH_MAX 4096
-#define CONMON_INHERITED_MAX 1024 /* descriptors of the caller that are closed at the end */
+/* How far the runtime call is: what a new worker has to go on with. */
+enum call_state {
+    CALL_NONE,
+    CALL_ASKED,
+    CALL_RUNNING,
+    CALL_ENDED,
+};
 
 /* The container's socket for notifications and the service manager's. */
 struct relay {
@@ -45,20 +46,19 @@ struct relay {
     char datagram[NOTIFY_MAX];
 };
 
+/* Kept memory. */
 struct conmon {
     struct hub hub;
-    struct conmon_options options;
-    struct conmon_logs logs;
-    struct messages messages;
+    const struct setup *setup;
+    bool begun;
     enum conmon_state state;
     struct session session;
     struct stdio stdio; /* between the making of the pipes and the session's start */
     int console; /* listening console socket while creating; -1 */
-    int console_folder; /* owned: its folder, where the path is too long for an address; -1 */
-    char console_path[CONMON_PATH_MAX]; /* where it is, to be unlinked; "" = there is none */
+    enum call_state call;
     struct child runtime; /* while creating */
+    struct child_end runtime_end; /* in CALL_ENDED */
     struct log log;
-    struct log_options log_options;
     struct cgroup cgroup;
     bool oom_told;
     struct source signals, attach, ctl, winsz, oom;
@@ -68,17 +68,12 @@ struct conmon {
     struct relay relay;
     struct timer time_limit; /* the process's; then, that of its death */
     struct timer patience; /* with clients that don't read */
-    int start_fd, sync_fd, attach_fd; /* owned; the caller's pipes */
-    int inherited[CONMON_INHERITED_MAX]; /* owned: the caller's other descriptors, which the runtime gets */
-    size_t n_inherited;
-    char pidfile[CONMON_PATH_MAX], bundle[CONMON_PATH_MAX], attach_link[CONMON_PATH_MAX]; /* "" = none */
-    sigset_t caller_mask; /* of the caller: for programs that are executed */
-    char oom_score[16]; /* as it was at the start; "" = not known */
-    dev_t runtime_device; /* what a process executes that is created but not started */
-    ino_t runtime_inode;
-    bool started; /* it executes something else now */
-    bool timed_out;
-    bool exit_command_due; /* from the moment at which the runtime is called */
+    int sync_fd, attach_fd; /* owned; the caller's pipes */
+    bool inherited_closed;
+    char attach_link[CONMON_PATH_MAX]; /* "" = none */
+    char created_name[20]; /* of the process that is created but not started: the runtime's */
+    bool process_begun; /* it has another name now */
+    bool pid_told, failed, timed_out;
     int exit_status; /* conmon's own */
 };
 
@@ -87,57 +82,55 @@ static inline struct conmon *conmon_of(struct hub *hub)
     return container_of(hub, struct conmon, hub);
 }
 
-/* Replace stdin, stdout and stderr by /dev/null. */
-void conmon_leave_stdio(void);
-/* Whether a command line is meant for conmon. */
-bool conmon_is_meant(int argc, char *const *argv);
-/* All of it; the exit status. */
-int conmon_main(int argc, char **argv);
-
 /* ---- create.c ---- */
 
+/* The session, before there is anything in it. */
+void conmon_prepare(struct conmon *conmon);
 /* Call the runtime. On failure it has been told and the state is ENDED. */
 void conmon_create(struct conmon *conmon);
+/* In a new worker, in CREATING. */
+void conmon_create_resumed(struct conmon *conmon);
 /* Something before the container's process failed: tell it everywhere and end. error: 0 or negative errno. */
 void conmon_fail(struct conmon *conmon, const char *what, int error);
-/* In a child: as the caller had it. */
-void conmon_restore_oom_score(const struct conmon *conmon);
 /* One line on the sync pipe, or nothing if there is none. */
 void conmon_report(struct conmon *conmon, int number, const char *message, size_t size);
 
 /* ---- serve.c ---- */
 
+/* Signals that are meant for the container. */
+void conmon_signalled(struct children *children, int signal);
+int conmon_watch_signals(struct conmon *conmon);
 /* The attach socket, the fifos and the notification socket, as asked for. 0 or -errno with the failed step in *what. */
 int conmon_serve(struct conmon *conmon, const char **what);
 /* The process runs: window sizes, out-of-memory events and the time limit count from now on. */
 void conmon_serve_running(struct conmon *conmon, pid_t pid);
+/* In a new worker: all sources and timers. */
+void conmon_serve_resume(struct conmon *conmon);
 /* Take in what the cgroup tells. */
 void conmon_check_oom(struct conmon *conmon);
-void conmon_patience_due(struct timer *timer);
 
 /* ---- clients.c ---- */
 
 extern const struct protocol conmon_protocol;
 /* Accept who waits at the attach socket. */
 void clients_accept(struct source *source, uint32_t events);
-/* Cut off those who hold up the container and take nothing. true: some still do, look again. */
-bool clients_cut_stalled(struct conmon *conmon);
+/* Clients that hold up the container and take nothing are cut off. */
+void conmon_patience_due(struct timer *timer);
 
 /* ---- relay.c ---- */
 
 int relay_init(struct relay *relay, struct conmon *conmon, const char **what);
+void relay_resume(struct relay *relay);
 void relay_deinit(struct relay *relay);
 
 /* ---- ending.c ---- */
 
-/* The process is gone and its output is logged. */
+/* The process is gone and its output is logged. All steps may be taken again by a new worker. */
 void conmon_end(struct conmon *conmon);
 /* In ENDED: the clients get what is queued for them, then the end; the loop ends once they are gone. */
 void conmon_dismiss_clients(struct conmon *conmon);
 /* End the loop once the clients are gone. */
 void conmon_check_done(struct conmon *conmon);
-/* Execute the exit command and wait for it; the last thing to be done. */
-void conmon_run_exit_command(struct conmon *conmon);
 void conmon_deinit(struct conmon *conmon);
 
 #endif

@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is told of the end, in the order in which callers may rely on it, and the exit command. */
 #include <errno.h>
-#include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "conmon/conmon.h"
 #include "conmon/files.h"
 #include "engine/client.h"
+#include "remora.h"
 #include "util/fd.h"
-#include "util/kernel.h"
 
 #define LINGER_NS (10 * SECOND_NS) /* for clients that still have bytes to read */
 #define STATUS_UNKNOWN -1
@@ -41,17 +36,23 @@ static void finish_log(struct conmon *conmon)
     int r;
 
     log_finish(&conmon->log);
-    r = conmon->options.no_sync_log ? 0 : log_sync(&conmon->log);
+    r = conmon->setup->options.no_sync_log ? 0 : log_sync(&conmon->log);
     if (r < 0)
-        message(&conmon->messages, MESSAGE_WARNING, "Failed to sync log file before exit %s", strerror(-r));
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to sync log file before exit %s", strerror(-r));
 }
 
 /* Ports that were kept busy for the container may be used again by whoever reads of its end. */
 static void close_inherited(struct conmon *conmon)
 {
-    for (size_t i = 0; i < conmon->n_inherited; i++)
-        fd_close(&conmon->inherited[i]);
-    conmon->n_inherited = 0;
+    const struct setup *setup = conmon->setup;
+
+    if (conmon->inherited_closed)
+        return;
+    /* First: what a killed worker leaves open then is closed as nobody's. */
+    conmon->inherited_closed = true;
+    for (size_t i = 0; i < setup->n_inherited; i++)
+        if (setup->inherited[i] >= 0)
+            close(setup->inherited[i]);
 }
 
 static void write_status(struct conmon *conmon, const char *folder, const char *name)
@@ -59,15 +60,33 @@ static void write_status(struct conmon *conmon, const char *folder, const char *
     int r = folder == NULL ? 0 : file_put_number_in(folder, name, conmon->exit_status);
 
     if (r < 0)
-        message(&conmon->messages, MESSAGE_ERROR, "Failed to write %s to exit file: %s/%s %s", "container status",
-                folder, name, strerror(-r));
+        message(&conmon->setup->messages, MESSAGE_ERROR, "Failed to write %s to exit file: %s/%s %s",
+                "container status", folder, name, strerror(-r));
+}
+
+/* What it sent is not wanted any more; left unread it would give the client an error in place of its last bytes. */
+static void drop_input(struct conmon *conmon, const struct client *client)
+{
+    char *scratch = hub_scratch(&conmon->hub);
+
+    while (scratch != NULL && recv(client->source.fd, scratch, REMORA_PAYLOAD_MAX, MSG_DONTWAIT) > 0)
+        ;
 }
 
 void conmon_dismiss_clients(struct conmon *conmon)
 {
+    struct client *next;
+
     source_remove(&conmon->attach);
-    for (struct client *client = conmon->hub.clients; client != NULL; client = client->next)
-        client_finish(client);
+    for (struct client *client = conmon->hub.clients; client != NULL; client = next) {
+        next = client->next;
+        if (client->first != NULL) {
+            client_finish(client);
+            continue;
+        }
+        drop_input(conmon, client);
+        client_free(client);
+    }
     timer_set(&conmon->patience, LINGER_NS);
     conmon_check_done(conmon);
 }
@@ -76,8 +95,8 @@ static void remove_sockets(struct conmon *conmon)
 {
     char path[CONMON_PATH_MAX];
 
-    if (conmon->options.bundle != NULL && !conmon->logs.passthrough &&
-        snprintf(path, sizeof(path), "%s/attach", conmon->options.bundle) < CONMON_PATH_MAX)
+    if (conmon->setup->options.bundle != NULL && !conmon->setup->logs.passthrough &&
+        snprintf(path, sizeof(path), "%s/attach", conmon->setup->options.bundle) < CONMON_PATH_MAX)
         unlink(path);
     if (conmon->attach_link[0] != '\0')
         unlink(conmon->attach_link);
@@ -86,18 +105,16 @@ static void remove_sockets(struct conmon *conmon)
 void conmon_end(struct conmon *conmon)
 {
     static const char timed_out[] = "command timed out";
-    const struct conmon_options *options = &conmon->options;
+    const struct conmon_options *options = &conmon->setup->options;
 
-    if (conmon->state == CONMON_ENDED)
-        return;
     conmon->state = CONMON_ENDED;
     timer_clear(&conmon->time_limit);
     cgroup_read(&conmon->cgroup);
     conmon_check_oom(conmon);
     finish_log(conmon);
     conmon->exit_status = status_of(conmon);
-    message(&conmon->messages, MESSAGE_INFO, "container %d exited with status %d", (int)conmon->session.process.pid,
-            conmon->exit_status);
+    message(&conmon->setup->messages, MESSAGE_INFO, "container %d exited with status %d",
+            (int)conmon->session.process.pid, conmon->exit_status);
     close_inherited(conmon);
     /* Before the clients see their end: who reacts to that finds the files. */
     write_status(conmon, options->persist_dir, "exit");
@@ -122,49 +139,9 @@ void conmon_deinit(struct conmon *conmon)
     timer_deinit(&conmon->time_limit);
     timer_deinit(&conmon->patience);
     cgroup_deinit(&conmon->cgroup);
-    hub_deinit(&conmon->hub);
     log_deinit(&conmon->log);
     close_inherited(conmon);
-    fd_close(&conmon->start_fd);
     fd_close(&conmon->sync_fd);
     fd_close(&conmon->attach_fd);
-}
-
-/* ---- the exit command ---- */
-
-static void execute_exit_command(const struct conmon *conmon)
-{
-    const struct conmon_options *options = &conmon->options;
-    const char **argv = calloc(options->exit_args.n + 2, sizeof(*argv));
-
-    if (argv == NULL)
-        return;
-    argv[0] = options->exit_command;
-    for (size_t i = 0; i < options->exit_args.n; i++)
-        argv[1 + i] = options->exit_args.items[i];
-    signal(SIGPIPE, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &conmon->caller_mask, NULL);
-    conmon_restore_oom_score(conmon);
-    execv(argv[0], (char *const *)(uintptr_t)argv);
-}
-
-void conmon_run_exit_command(struct conmon *conmon)
-{
-    struct timespec delay = {.tv_sec = conmon->options.exit_delay};
-    pid_t pid;
-
-    /* Nothing of the caller's or the container's is held any more, however long the command takes to begin. */
-    conmon_leave_stdio();
-    syscall(SYS_close_range, 3U, ~0U, 0);
-    while (delay.tv_sec + delay.tv_nsec > 0 && nanosleep(&delay, &delay) < 0 && errno == EINTR)
-        ;
-    /* What the command leaves behind is nobody's business here. */
-    prctl(PR_SET_CHILD_SUBREAPER, 0);
-    pid = fork();
-    if (pid == 0) {
-        execute_exit_command(conmon);
-        _exit(EXIT_FAILURE);
-    }
-    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    hub_deinit(&conmon->hub);
 }

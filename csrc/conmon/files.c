@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ static int open_beside(const char *path, char *temporary, size_t capacity)
     return -EEXIST;
 }
 
-int file_put_number(const char *path, int number)
+static int put_number(const char *path, int number, bool durable)
 {
     char temporary[PATH_MAX], text[16];
     int length = snprintf(text, sizeof(text), "%d", number);
@@ -41,7 +42,7 @@ int file_put_number(const char *path, int number)
     if (fd < 0)
         return fd;
     r = fd_write_all(fd, text, (size_t)length);
-    if (r == 0 && fsync(fd) < 0)
+    if (r == 0 && durable && fsync(fd) < 0)
         r = -errno;
     if (r == 0 && rename(temporary, path) < 0)
         r = -errno;
@@ -50,12 +51,20 @@ int file_put_number(const char *path, int number)
     return r;
 }
 
+int file_put_number(const char *path, int number, bool durable)
+{
+    int r = put_number(path, number, durable);
+
+    /* An exit code: what failed once may go a second time, and one that a power cut could take is better than none. */
+    return r < 0 ? put_number(path, number, false) : r;
+}
+
 int file_put_number_in(const char *folder, const char *name, int number)
 {
     char path[PATH_MAX];
     int length = snprintf(path, sizeof(path), "%s/%s", folder, name);
 
-    return length < 0 || (size_t)length >= sizeof(path) ? -ENAMETOOLONG : file_put_number(path, number);
+    return length < 0 || (size_t)length >= sizeof(path) ? -ENAMETOOLONG : file_put_number(path, number, true);
 }
 
 int file_touch(const char *folder, const char *name)
@@ -88,4 +97,17 @@ pid_t file_read_pid(const char *path)
     if (end == text || (*end != '\0' && *end != '\n') || pid <= 1 || pid > INT32_MAX)
         return -EBADMSG;
     return (pid_t)pid;
+}
+
+bool file_read_name(pid_t pid, char name[PROCESS_NAME_MAX])
+{
+    char path[32];
+    CLEANUP_FD int fd = -1;
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = fd < 0 ? -1 : fd_read_all(fd, name, PROCESS_NAME_MAX - 1);
+    name[n > 0 ? n : 0] = '\0';
+    return n > 0;
 }

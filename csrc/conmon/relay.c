@@ -13,7 +13,7 @@
 #define RELAY_MODE 0777 /* whatever user the container's process is */
 #define AGAIN_NS (100 * MILLISECOND_NS)
 
-static const struct conmon *owner_of(struct relay *relay)
+static struct conmon *owner_of(struct relay *relay)
 {
     return container_of(relay, struct conmon, relay);
 }
@@ -37,7 +37,7 @@ static void forward(struct relay *relay)
 {
     const struct conmon *conmon = owner_of(relay);
     struct sockaddr_un address;
-    socklen_t length = host_address(&address, conmon->options.sdnotify_socket);
+    socklen_t length = host_address(&address, conmon->setup->options.sdnotify_socket);
     ssize_t n = sendto(relay->host, relay->datagram, relay->pending, MSG_DONTWAIT | MSG_NOSIGNAL,
                        (struct sockaddr *)&address, length);
 
@@ -47,7 +47,7 @@ static void forward(struct relay *relay)
         return;
     }
     if (n < 0)
-        message(&conmon->messages, MESSAGE_WARNING, "Failed to write to host notify socket %s", strerror(errno));
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to write to host notify socket %s", strerror(errno));
     relay->pending = 0;
     source_await(&relay->source, EPOLLIN);
 }
@@ -73,7 +73,7 @@ static void relay_ready(struct source *source, uint32_t events)
 
 int relay_init(struct relay *relay, struct conmon *conmon, const char **what)
 {
-    const struct conmon_options *options = &conmon->options;
+    const struct conmon_options *options = &conmon->setup->options;
     struct sockaddr_un address;
     int fd, r;
 
@@ -88,6 +88,17 @@ int relay_init(struct relay *relay, struct conmon *conmon, const char **what)
         return r;
     fd = socket_bind_in(options->bundle, "notify/notify.sock", SOCK_DGRAM, RELAY_MODE);
     return fd < 0 ? fd : source_add(&conmon->hub.loop, &relay->source, fd, EPOLLIN, relay_ready);
+}
+
+void relay_resume(struct relay *relay)
+{
+    source_resume(&relay->source);
+    timer_resume(&relay->again);
+    if (relay->host < 0)
+        return;
+    loop_know(&owner_of(relay)->hub.loop, relay->host);
+    if (relay->pending > 0)
+        forward(relay);
 }
 
 void relay_deinit(struct relay *relay)

@@ -21,11 +21,13 @@
 
 /* ---- signals ---- */
 
-static void pass_on(struct conmon *conmon, int number)
+void conmon_signalled(struct children *children, int signal)
 {
+    struct conmon *conmon = container_of(children, struct conmon, hub.children);
+
     /* Through pidfds: one that has ended is no other process's number. */
-    if (child_signal(&conmon->session.process, number) < 0)
-        child_signal(&conmon->runtime, number);
+    if (child_signal(&conmon->session.process, signal) < 0)
+        child_signal(&conmon->runtime, signal);
 }
 
 static void signals_ready(struct source *source, uint32_t events)
@@ -34,17 +36,13 @@ static void signals_ready(struct source *source, uint32_t events)
     struct signalfd_siginfo info;
 
     (void)events;
-    if (read(source->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-        return;
-    if (info.ssi_signo == SIGCHLD)
-        children_reap(&conmon->hub.children);
-    else
-        pass_on(conmon, (int)info.ssi_signo);
+    if (read(source->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        conmon_signalled(&conmon->hub.children, (int)info.ssi_signo);
 }
 
-static int watch_signals(struct conmon *conmon)
+int conmon_watch_signals(struct conmon *conmon)
 {
-    static const int numbers[] = {SIGCHLD, SIGTERM, SIGINT, SIGQUIT};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT};
     sigset_t mask;
     int fd;
 
@@ -70,13 +68,13 @@ static void handle_line(struct conmon *conmon, enum control_line kind, const str
 
     switch (kind) {
     case CONTROL_LINE_BAD:
-        message(&conmon->messages, MESSAGE_WARNING, "Failed to sscanf message");
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to sscanf message");
         return;
     case CONTROL_LINE_UNKNOWN:
-        message(&conmon->messages, MESSAGE_WARNING, "Invalid control message type: %d", line->type);
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Invalid control message type: %d", line->type);
         return;
     case CONTROL_LINE_WINDOW_INVALID:
-        message(&conmon->messages, MESSAGE_WARNING, "Invalid window size: %dx%d (must be between 0 and %d)",
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Invalid window size: %dx%d (must be between 0 and %d)",
                 line->height, line->width, WINDOW_MAX);
         return;
     case CONTROL_LINE_RESIZE:
@@ -85,7 +83,7 @@ static void handle_line(struct conmon *conmon, enum control_line kind, const str
     case CONTROL_LINE_REOPEN:
         r = log_reopen(&conmon->log);
         if (r < 0)
-            message(&conmon->messages, MESSAGE_WARNING, "Failed to open log file %s", strerror(-r));
+            message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to open log file %s", strerror(-r));
         return;
     }
 }
@@ -106,7 +104,7 @@ static void fifo_ready(struct conmon *conmon, int fd, struct lines *lines,
         handle_line(conmon, kind, &parsed);
     }
     if (too_long)
-        message(&conmon->messages, MESSAGE_WARNING, "Could not find newline in entire buffer");
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Could not find newline in entire buffer");
 }
 
 static void ctl_ready(struct source *source, uint32_t events)
@@ -129,7 +127,7 @@ static void winsz_ready(struct source *source, uint32_t events)
 static int add_fifo(struct conmon *conmon, struct source *source, const char *name, uint32_t events,
                     source_ready_fn ready)
 {
-    int fd = fifo_open_in(conmon->options.bundle, name);
+    int fd = fifo_open_in(conmon->setup->options.bundle, name);
 
     return fd < 0 ? fd : source_add(&conmon->hub.loop, source, fd, events, ready);
 }
@@ -138,7 +136,7 @@ static int add_fifo(struct conmon *conmon, struct source *source, const char *na
 
 static int listen_attach(struct conmon *conmon, const char **what)
 {
-    const struct conmon_options *options = &conmon->options;
+    const struct conmon_options *options = &conmon->setup->options;
     int fd;
 
     if (!options->full_attach) {
@@ -171,7 +169,8 @@ static void tell_attachable(struct conmon *conmon)
     size_t size = sync_line(line, sizeof(line), "data", 0, NULL, 0);
 
     if (conmon->attach_fd >= 0 && fd_write_all(conmon->attach_fd, line, size) < 0)
-        message(&conmon->messages, MESSAGE_WARNING, "Unable to send attach message to parent %s", strerror(errno));
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Unable to send attach message to parent %s",
+                strerror(errno));
     fd_close(&conmon->attach_fd);
 }
 
@@ -180,13 +179,13 @@ int conmon_serve(struct conmon *conmon, const char **what)
     int r;
 
     *what = "Failed to watch signals";
-    r = watch_signals(conmon);
+    r = conmon_watch_signals(conmon);
     *what = "Failed to make timers";
     if (r == 0)
         r = timer_init(&conmon->hub.loop, &conmon->patience, conmon_patience_due);
-    if (r == 0 && conmon->options.sdnotify_socket != NULL)
+    if (r == 0 && conmon->setup->options.sdnotify_socket != NULL)
         r = relay_init(&conmon->relay, conmon, what);
-    if (r < 0 || conmon->options.bundle == NULL || conmon->logs.passthrough)
+    if (r < 0 || conmon->setup->options.bundle == NULL || conmon->setup->logs.passthrough)
         return r;
     r = listen_attach(conmon, what);
     if (r < 0)
@@ -205,16 +204,16 @@ int conmon_serve(struct conmon *conmon, const char **what)
 
 void conmon_check_oom(struct conmon *conmon)
 {
-    const struct conmon_options *options = &conmon->options;
+    const struct conmon_options *options = &conmon->setup->options;
 
     if (!conmon->cgroup.oom || conmon->oom_told)
         return;
     conmon->oom_told = true;
-    message(&conmon->messages, MESSAGE_INFO, "OOM received");
+    message(&conmon->setup->messages, MESSAGE_INFO, "OOM received");
     if (options->persist_dir != NULL && file_touch(options->persist_dir, "oom") < 0)
-        message(&conmon->messages, MESSAGE_WARNING, "Failed to write oom file");
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to write oom file");
     if (options->bundle != NULL && file_touch(options->bundle, "oom") < 0)
-        message(&conmon->messages, MESSAGE_WARNING, "Failed to write oom file");
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to write oom file");
 }
 
 static void oom_ready(struct source *source, uint32_t events)
@@ -226,17 +225,13 @@ static void oom_ready(struct source *source, uint32_t events)
     conmon_check_oom(conmon);
 }
 
+/* The keeper kills the whole group; where there is no keeper any more, the process at least. */
 static void kill_group(struct conmon *conmon)
 {
-    pid_t pid = conmon->session.process.pid;
-    pid_t group = getpgid(pid);
+    struct task task = {.kind = TASK_KILL, .number = (unsigned)conmon->session.process.pid};
 
-    if (conmon->session.process_ended)
-        return;
-    /* It has not ended, so the number is still its own; and a group of 1 or less would be everybody. */
-    if (group > 1)
-        kill(-group, SIGKILL);
-    child_signal(&conmon->session.process, SIGKILL);
+    if (children_ask(&conmon->hub.children, &task) < 0)
+        child_signal(&conmon->session.process, SIGKILL);
 }
 
 static void time_limit_due(struct timer *timer)
@@ -251,7 +246,7 @@ static void time_limit_due(struct timer *timer)
     }
     if (conmon->session.process_ended)
         return;
-    message(&conmon->messages, MESSAGE_INFO, "Timed out, killing main loop");
+    message(&conmon->setup->messages, MESSAGE_INFO, "Timed out, killing main loop");
     conmon->timed_out = true;
     kill_group(conmon);
     timer_set(timer, KILLED_NS);
@@ -259,7 +254,7 @@ static void time_limit_due(struct timer *timer)
 
 void conmon_serve_running(struct conmon *conmon, pid_t pid)
 {
-    const struct conmon_options *options = &conmon->options;
+    const struct conmon_options *options = &conmon->setup->options;
 
     if (conmon->window_known)
         session_resize(&conmon->session, (unsigned)conmon->window.height, (unsigned)conmon->window.width);
@@ -272,12 +267,31 @@ void conmon_serve_running(struct conmon *conmon, pid_t pid)
         cgroup_open(&conmon->cgroup, pid, "");
         fd = conmon->cgroup.event_fd < 0 ? -1 : fcntl(conmon->cgroup.event_fd, F_DUPFD_CLOEXEC, 3);
         if (fd >= 0 && source_add(&conmon->hub.loop, &conmon->oom, fd, EPOLLIN, oom_ready) < 0)
-            message(&conmon->messages, MESSAGE_WARNING, "Failed to watch for OOM");
+            message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to watch for OOM");
     }
     if (options->timeout > 0) {
         if (timer_init(&conmon->hub.loop, &conmon->time_limit, time_limit_due) == 0)
             timer_set(&conmon->time_limit, seconds_ns(options->timeout));
         else
-            message(&conmon->messages, MESSAGE_WARNING, "Failed to set the time limit");
+            message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to set the time limit");
     }
+}
+
+void conmon_serve_resume(struct conmon *conmon)
+{
+    struct loop *loop = &conmon->hub.loop;
+    struct source *const sources[] = {&conmon->attach, &conmon->ctl, &conmon->winsz, &conmon->oom};
+
+    for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
+        source_resume(sources[i]);
+    timer_resume(&conmon->time_limit);
+    timer_resume(&conmon->patience);
+    relay_resume(&conmon->relay);
+    loop_know(loop, conmon->cgroup.event_fd);
+    loop_know(loop, conmon->cgroup.oom_fd);
+    loop_know(loop, conmon->cgroup.cpu_fd);
+    loop_know(loop, conmon->cgroup.peak_fd);
+    loop_know(loop, conmon->console);
+    loop_know(loop, conmon->sync_fd);
+    loop_know(loop, conmon->attach_fd);
 }

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +16,7 @@
 #include "conmon/conmon.h"
 #include "conmon/files.h"
 #include "conmon/syncpipe.h"
+#include "engine/keeper.h"
 #include "remora.h"
 #include "util/fd.h"
 
@@ -23,6 +24,7 @@
 #define INTERFACE_VERSION "2.2.1"
 #define START_MAX 8192
 #define LOG_MODE 0640
+#define KEPT_SIZE ((size_t)64 << 20) /* of addresses; little of it is ever touched */
 
 bool conmon_is_meant(int argc, char *const *argv)
 {
@@ -34,48 +36,48 @@ bool conmon_is_meant(int argc, char *const *argv)
 }
 
 /* The caller's descriptors, before there are any of ours. */
-static void list_inherited(struct conmon *conmon)
+static void list_inherited(struct setup *setup)
 {
     DIR *folder = opendir("/proc/self/fd");
     struct dirent *entry;
 
     if (folder == NULL)
         return;
-    while ((entry = readdir(folder)) != NULL && conmon->n_inherited < CONMON_INHERITED_MAX) {
+    while ((entry = readdir(folder)) != NULL && setup->n_inherited < CONMON_INHERITED_MAX) {
         int fd = atoi(entry->d_name);
 
         if (fd > STDERR_FILENO && fd != dirfd(folder))
-            conmon->inherited[conmon->n_inherited++] = fd;
+            setup->inherited[setup->n_inherited++] = fd;
     }
     closedir(folder);
 }
 
 /* A descriptor got an owner of its own. */
-static void forget_inherited(struct conmon *conmon, int fd)
+static void forget_inherited(struct setup *setup, int fd)
 {
-    for (size_t i = 0; i < conmon->n_inherited; i++)
-        if (conmon->inherited[i] == fd)
-            conmon->inherited[i] = -1;
+    for (size_t i = 0; i < setup->n_inherited; i++)
+        if (setup->inherited[i] == fd)
+            setup->inherited[i] = -1;
 }
 
-static int take_pipe(struct conmon *conmon, const char *variable, int *to)
+static int take_pipe(struct setup *setup, const char *variable, int *to)
 {
     char refusal[CONMON_REFUSAL_MAX];
     int fd = pipe_from_environment(variable, refusal, sizeof(refusal));
 
     if (fd < -1) {
-        message(&conmon->messages, MESSAGE_ERROR, "%s", refusal);
+        message(&setup->messages, MESSAGE_ERROR, "%s", refusal);
         return fd;
     }
-    forget_inherited(conmon, fd);
+    forget_inherited(setup, fd);
     *to = fd;
     return 0;
 }
 
-static void adjust_oom_score(struct conmon *conmon)
+static void adjust_oom_score(struct setup *setup)
 {
     CLEANUP_FD int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, conmon->oom_score, sizeof(conmon->oom_score) - 1);
+    ssize_t n = fd < 0 ? -1 : read(fd, setup->oom_score, sizeof(setup->oom_score) - 1);
 
     if (n > 0)
         (void)!pwrite(fd, "-1000", 5, 0);
@@ -90,9 +92,9 @@ static int copy_path(char to[CONMON_PATH_MAX], const char *from)
 }
 
 /* Where things are when nobody said so. */
-static int find_paths(struct conmon *conmon)
+static int find_paths(struct setup *setup)
 {
-    struct conmon_options *options = &conmon->options;
+    struct conmon_options *options = &setup->options;
     char folder[CONMON_PATH_MAX];
     int length;
 
@@ -100,11 +102,11 @@ static int find_paths(struct conmon *conmon)
         return -errno;
     /* The old way to execute knew no attach socket, so it needs no bundle. */
     if (options->bundle == NULL && !options->exec)
-        options->bundle = strcpy(conmon->bundle, folder);
+        options->bundle = strcpy(setup->bundle, folder);
     if (options->container_pidfile != NULL)
-        return copy_path(conmon->pidfile, options->container_pidfile);
-    length = snprintf(conmon->pidfile, sizeof(conmon->pidfile), "%s/pidfile-%s", folder, options->cid);
-    return length < 0 || (size_t)length >= sizeof(conmon->pidfile) ? -ENAMETOOLONG : 0;
+        return copy_path(setup->pidfile, options->container_pidfile);
+    length = snprintf(setup->pidfile, sizeof(setup->pidfile), "%s/pidfile-%s", folder, options->cid);
+    return length < 0 || (size_t)length >= sizeof(setup->pidfile) ? -ENAMETOOLONG : 0;
 }
 
 /*
@@ -121,10 +123,10 @@ static bool gives_dangerous_terminal(void)
     return isatty(STDIN_FILENO) || isatty(STDOUT_FILENO) || isatty(STDERR_FILENO);
 }
 
-static int open_logs(struct conmon *conmon, char *refusal)
+static int open_logs(struct setup *setup, char *refusal)
 {
-    const struct conmon_options *options = &conmon->options;
-    struct log_options *log = &conmon->log_options;
+    const struct conmon_options *options = &setup->options;
+    struct log_options *log = &setup->log_options;
     const char *what;
     int r;
 
@@ -135,106 +137,121 @@ static int open_logs(struct conmon *conmon, char *refusal)
                                 .n_labels = options->log_labels.n,
                                 .priority_prefix = true,
                                 .no_partial_marks = options->no_partial_message};
-    for (size_t i = 0; i < conmon->logs.n_files; i++)
+    for (size_t i = 0; i < setup->logs.n_files; i++)
         log->sinks[log->n_sinks++] = (struct log_sink_options){
             .driver = LOG_K8S_FILE,
-            .path = conmon->logs.files[i],
+            .path = setup->logs.files[i],
             .max_size = options->log_size_max > 0 ? options->log_size_max : 0,
             .max_files = options->log_rotate ? (unsigned)options->log_max_files + 1 : 1,
             .max_total = options->log_global_size_max > 0 ? options->log_global_size_max : 0,
             .mode = LOG_MODE,
         };
-    if (conmon->logs.journald)
+    if (setup->logs.journald)
         log->sinks[log->n_sinks++] = (struct log_sink_options){.driver = LOG_JOURNALD};
-    r = log_open(&conmon->log, log, &what);
+    r = log_open(&setup->conmon->log, log, &what);
     if (r < 0)
         snprintf(refusal, CONMON_REFUSAL_MAX, "Failed to open log file %s", strerror(-r));
     return r;
 }
 
 /* All that can be refused while the caller still sees it. */
-static int check_all(struct conmon *conmon)
+static int check_all(struct setup *setup)
 {
     char refusal[CONMON_REFUSAL_MAX];
     enum message_level level = MESSAGE_WARNING;
-    const struct conmon_options *options = &conmon->options;
+    const struct conmon_options *options = &setup->options;
     int r;
 
     if (options->log_level != NULL)
         message_level_parse(options->log_level, &level);
-    messages_init(&conmon->messages, level, options->cid, options->log_tag, options->syslog);
+    messages_init(&setup->messages, level, options->cid, options->log_tag, options->syslog);
     r = options_check(options, refusal);
-    if (r == 0 && (r = find_paths(conmon)) < 0)
+    if (r == 0 && (r = find_paths(setup)) < 0)
         snprintf(refusal, sizeof(refusal), "Failed to get working directory %s", strerror(-r));
     if (r == 0)
-        r = log_paths_parse(&conmon->logs, &options->log_paths, refusal);
-    if (r == 0 && conmon->logs.passthrough && gives_dangerous_terminal()) {
+        r = log_paths_parse(&setup->logs, &options->log_paths, refusal);
+    if (r == 0 && setup->logs.passthrough && gives_dangerous_terminal()) {
         snprintf(refusal, sizeof(refusal),
                  "cannot use a tty with passthrough logging mode to prevent attacks via TIOCSTI");
         r = -EINVAL;
     }
     if (r == 0)
-        r = open_logs(conmon, refusal);
+        r = open_logs(setup, refusal);
     if (r == 0)
-        r = logs_check(&conmon->logs, options, refusal);
+        r = logs_check(&setup->logs, options, refusal);
     if (r < 0)
-        message(&conmon->messages, MESSAGE_ERROR, "%s", refusal);
+        message(&setup->messages, MESSAGE_ERROR, "%s", refusal);
     return r;
 }
 
 /* The caller uses this pause to put us into a cgroup. Any byte or the end releases; 1: we were asked to end. */
-static int await_start(struct conmon *conmon, int signals)
+static int await_start(struct setup *setup, int signals)
 {
-    struct pollfd waits[] = {{.fd = conmon->start_fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    struct pollfd waits[] = {{.fd = setup->start_fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
     char bytes[START_MAX];
 
-    if (conmon->start_fd < 0)
+    if (setup->start_fd < 0)
         return 0;
     while (poll(waits, 2, -1) < 0)
         if (errno != EINTR)
             return -errno;
     if (waits[1].revents != 0)
         return 1;
-    return read(conmon->start_fd, bytes, sizeof(bytes)) < 0 ? -errno : 0;
+    return read(setup->start_fd, bytes, sizeof(bytes)) < 0 ? -errno : 0;
 }
 
-/* stdin, stdout and stderr are the caller's: it may wait for their end. */
-void conmon_leave_stdio(void)
+/* In the daemon: nothing is done before its pid can be read where the caller looks for it. false: the caller failed. */
+static bool await_caller(int fd)
 {
-    CLEANUP_FD int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    char byte;
+    ssize_t n;
 
-    for (int i = 0; fd >= 0 && i <= STDERR_FILENO; i++)
-        dup2(fd, i);
+    do
+        n = read(fd, &byte, 1);
+    while (n < 0 && errno == EINTR);
+    return n == 1;
 }
 
 /* The daemon goes on in the child: 0. The caller's process: 1 when all is well, or -errno. */
-static int leave_caller(struct conmon *conmon)
+static int leave_caller(struct setup *setup)
 {
-    pid_t pid = fork();
+    CLEANUP_FD int ready = -1;
+    CLEANUP_FD int tell = -1;
+    int ends[2];
+    pid_t pid;
     int r = 0;
 
-    if (pid == 0)
-        return 0;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    ready = ends[0];
+    tell = ends[1];
+    pid = fork();
+    if (pid == 0) {
+        fd_close(&tell);
+        return await_caller(ready) ? 0 : -ECANCELED;
+    }
     if (pid < 0) {
         r = -errno;
-        message(&conmon->messages, MESSAGE_ERROR, "Failed to fork the create command %s", strerror(-r));
+        message(&setup->messages, MESSAGE_ERROR, "Failed to fork the create command %s", strerror(-r));
         return r;
     }
-    if (conmon->options.conmon_pidfile != NULL)
-        r = file_put_number(conmon->options.conmon_pidfile, pid);
-    if (r < 0)
-        message(&conmon->messages, MESSAGE_ERROR, "Failed to write conmon pidfile: %s: %s",
-                conmon->options.conmon_pidfile, strerror(-r));
-    return r < 0 ? r : 1;
+    if (setup->options.conmon_pidfile != NULL)
+        r = file_put_number(setup->options.conmon_pidfile, pid, false);
+    if (r < 0) {
+        message(&setup->messages, MESSAGE_ERROR, "Failed to write conmon pidfile: %s: %s",
+                setup->options.conmon_pidfile, strerror(-r));
+        return r;
+    }
+    return fd_write_all(tell, "", 1) < 0 ? -ECHILD : 1;
 }
 
-static int block_signals(struct conmon *conmon)
+static int block_signals(struct setup *setup)
 {
     sigset_t all, ours;
     int fd;
 
     sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, &conmon->caller_mask);
+    sigprocmask(SIG_BLOCK, &all, &setup->caller_mask);
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&ours);
     sigaddset(&ours, SIGTERM);
@@ -242,42 +259,67 @@ static int block_signals(struct conmon *conmon)
     return fd < 0 ? -errno : fd;
 }
 
-/* Up to the daemon: 0, or 1 with the caller's process's exit status. */
-static int start(struct conmon *conmon)
+/* Up to the daemon: 0, or 1 with the exit status of the caller's process, which shares the kept memory with it. */
+static int start(struct setup *setup, int *status)
 {
     CLEANUP_FD int signals = -1;
     int r;
 
-    list_inherited(conmon);
-    conmon->exit_status = EXIT_FAILURE;
-    if (check_all(conmon) < 0)
+    *status = EXIT_FAILURE;
+    list_inherited(setup);
+    if (check_all(setup) < 0)
         return 1;
-    adjust_oom_score(conmon);
-    signals = block_signals(conmon);
-    if (signals < 0 || take_pipe(conmon, "_OCI_STARTPIPE", &conmon->start_fd) < 0)
+    adjust_oom_score(setup);
+    signals = block_signals(setup);
+    if (signals < 0 || take_pipe(setup, "_OCI_STARTPIPE", &setup->start_fd) < 0)
         return 1;
-    r = await_start(conmon, signals);
+    r = await_start(setup, signals);
     if (r < 0)
-        message(&conmon->messages, MESSAGE_ERROR, "start-pipe read failed %s", strerror(-r));
+        message(&setup->messages, MESSAGE_ERROR, "start-pipe read failed %s", strerror(-r));
     if (r != 0)
         return 1;
-    if (!conmon->options.exec_attach)
-        fd_close(&conmon->start_fd);
-    if (conmon->options.sync)
+    if (!setup->options.exec_attach)
+        fd_close(&setup->start_fd);
+    if (setup->options.sync)
         return 0;
-    r = leave_caller(conmon);
+    r = leave_caller(setup);
     if (r > 0)
-        conmon->exit_status = EXIT_SUCCESS;
+        *status = EXIT_SUCCESS;
     return r != 0;
 }
 
-static int take_pipes(struct conmon *conmon)
+/* ---- in the daemon ---- */
+
+/* TMPDIR/conmon-term.XXXXXX */
+static int choose_console(struct setup *setup)
 {
-    if (take_pipe(conmon, "_OCI_SYNCPIPE", &conmon->sync_fd) < 0)
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz012345";
+    const char *folder = getenv("TMPDIR");
+    unsigned char random[6];
+
+    if (folder == NULL || folder[0] == '\0')
+        folder = "/tmp";
+    setup->console_folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (setup->console_folder < 0)
+        return -errno;
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return -EIO;
+    strcpy(setup->console_name, "conmon-term.XXXXXX");
+    for (size_t i = 0; i < sizeof(random); i++)
+        setup->console_name[sizeof("conmon-term.") - 1 + i] = letters[random[i] % 32];
+    snprintf(setup->console_path, sizeof(setup->console_path), "%s/%s", folder, setup->console_name);
+    return 0;
+}
+
+static int take_pipes(struct setup *setup)
+{
+    struct conmon *conmon = setup->conmon;
+
+    if (take_pipe(setup, "_OCI_SYNCPIPE", &conmon->sync_fd) < 0)
         return -EINVAL;
-    if (!conmon->options.exec_attach)
+    if (!setup->options.exec_attach)
         return 0;
-    if (take_pipe(conmon, "_OCI_ATTACHPIPE", &conmon->attach_fd) < 0)
+    if (take_pipe(setup, "_OCI_ATTACHPIPE", &conmon->attach_fd) < 0)
         return -EINVAL;
     if (conmon->attach_fd < 0) {
         conmon_fail(conmon, "--attach specified but _OCI_ATTACHPIPE was not", -ENOENT);
@@ -286,51 +328,61 @@ static int take_pipes(struct conmon *conmon)
     return 0;
 }
 
-/* In the daemon. */
-static void run(struct conmon *conmon)
+/* Be the keeper. The exit status. */
+static int run(struct setup *setup)
 {
-    const char *what = "Failed to make the event loop";
+    static const struct keeper_program program = {.work = conmon_work, .perform = conmon_perform};
     int r;
 
-    if (take_pipes(conmon) < 0)
-        return;
-    if (!conmon->logs.passthrough)
+    if (take_pipes(setup) < 0)
+        return EXIT_FAILURE;
+    if (!setup->logs.passthrough)
         conmon_leave_stdio();
     setsid();
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    r = hub_init(&conmon->hub, &conmon_protocol);
-    if (r == 0)
-        r = conmon_serve(conmon, &what);
+    r = setup->options.terminal ? choose_console(setup) : 0;
     if (r < 0) {
-        conmon_fail(conmon, what, r);
-        return;
+        conmon_fail(setup->conmon, "Failed to generate random path for console-socket", r);
+        return EXIT_FAILURE;
     }
-    conmon_create(conmon);
-    hub_watch_idle(&conmon->hub);
-    if (!conmon->hub.loop.quit)
-        loop_run(&conmon->hub.loop);
+    r = board_init(setup->board);
+    if (r == 0)
+        r = keeper_run(setup->board, &program, setup);
+    if (r < 0)
+        conmon_fail(setup->conmon, "Failed to start the worker", r);
+    return r < 0 ? EXIT_FAILURE : r;
 }
 
-static void init(struct conmon *conmon)
+/* All zero but for what is set here. */
+static int lay_out(struct setup *setup)
 {
     struct source none = {.fd = -1};
+    struct kept kept;
+    struct conmon *conmon;
+    int r = kept_map(&kept, KEPT_SIZE);
 
-    /* Zeroed by the kernel. */
-    conmon->start_fd = conmon->sync_fd = conmon->attach_fd = conmon->console = conmon->console_folder =
-        conmon->relay.host = -1;
+    if (r < 0)
+        return r;
+    conmon = kept_take(&kept, sizeof(*conmon), sizeof(max_align_t));
+    setup->board = kept_take(&kept, sizeof(*setup->board), sizeof(max_align_t));
+    if (conmon == NULL || setup->board == NULL)
+        return -ENOMEM;
+    setup->conmon = conmon;
+    conmon->setup = setup;
+    conmon->hub.children.board = setup->board;
+    conmon->sync_fd = conmon->attach_fd = conmon->console = conmon->relay.host = -1;
     conmon->signals = conmon->attach = conmon->ctl = conmon->winsz = conmon->oom = conmon->relay.source = none;
     conmon->time_limit.source = conmon->patience.source = conmon->relay.again.source = none;
-    conmon->hub.loop.epoll_fd = conmon->messages.syslog_fd = -1;
-    conmon->hub.idle.source = none;
+    conmon->exit_status = EXIT_FAILURE;
     cgroup_init(&conmon->cgroup);
     stdio_init(&conmon->stdio);
-    session_init(&conmon->session, &conmon->hub, false, NULL);
+    return hub_lay_out(&conmon->hub, &kept);
 }
 
-static int parse(struct conmon *conmon, int argc, char **argv, int *status)
+static int parse(struct setup *setup, int argc, char **argv, int *status)
 {
     char refusal[CONMON_REFUSAL_MAX];
-    int r = options_parse(&conmon->options, argc, argv, refusal);
+    int r = options_parse(&setup->options, argc, argv, refusal);
 
     *status = r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     if (r < 0)
@@ -344,20 +396,23 @@ static int parse(struct conmon *conmon, int argc, char **argv, int *status)
 
 int conmon_main(int argc, char **argv)
 {
-    struct conmon *conmon = mmap(NULL, sizeof(*conmon), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct setup *setup = calloc(1, sizeof(*setup));
     int status = EXIT_FAILURE;
 
-    if (conmon == MAP_FAILED)
+    if (setup == NULL)
         return status;
+    setup->start_fd = setup->console_folder = setup->messages.syslog_fd = -1;
     umask(022);
-    if (parse(conmon, argc, argv, &status) != 0)
+    if (parse(setup, argc, argv, &status) != 0)
         return status;
-    init(conmon);
-    if (start(conmon) != 0)
-        return conmon->exit_status;
-    run(conmon);
-    conmon_deinit(conmon);
-    if (conmon->exit_command_due)
-        conmon_run_exit_command(conmon);
-    return conmon->exit_status;
+    if (lay_out(setup) < 0) {
+        fputs("[conmon:e]: Failed to allocate memory\n", stderr);
+        return EXIT_FAILURE;
+    }
+    if (start(setup, &status) != 0)
+        return status;
+    status = run(setup);
+    if (setup->called && setup->options.exit_command != NULL)
+        conmon_run_exit_command(setup);
+    return status;
 }

@@ -57,7 +57,7 @@ int pipe_from_environment(const char *variable, char *refusal, size_t capacity)
     errno = 0;
     fd = strtol(text, &end, 10);
     if (errno != 0 || *end != '\0' || fd > INT_MAX || fd < INT_MIN) {
-        snprintf(refusal, capacity, "unable to parse %s %s", variable, strerror(errno));
+        snprintf(refusal, capacity, "unable to parse %s %s", variable, strerror(EINVAL));
         return -EINVAL;
     }
     if (fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0) {

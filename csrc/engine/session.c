@@ -254,6 +254,18 @@ static int take_stream(struct hub *hub, struct source *source, int *fd, uint32_t
     return r;
 }
 
+static int take_streams(struct session *session, struct stdio *stdio)
+{
+    struct hub *hub = session->hub;
+    int r = take_stream(hub, &session->out.source, &stdio->out, EPOLLIN, out_ready);
+
+    if (r == 0)
+        r = take_stream(hub, &session->err.source, &stdio->err, EPOLLIN, out_ready);
+    if (r == 0)
+        r = take_stream(hub, &session->in, &stdio->in, 0, in_ready);
+    return r;
+}
+
 int session_start(struct session *session, struct stdio *stdio, pid_t pid)
 {
     struct hub *hub = session->hub;
@@ -267,17 +279,22 @@ int session_start(struct session *session, struct stdio *stdio, pid_t pid)
             return r;
         session->started = true;
     }
-    r = take_stream(hub, &session->out.source, &stdio->out, EPOLLIN, out_ready);
-    if (r == 0)
-        r = take_stream(hub, &session->err.source, &stdio->err, EPOLLIN, out_ready);
-    if (r == 0)
-        r = take_stream(hub, &session->in, &stdio->in, 0, in_ready);
+    r = take_streams(session, stdio);
     if (r < 0)
         return r;
     await_output(session);
     session->waiting = false;
     update_senders(session);
     return 0;
+}
+
+void session_start_gone(struct session *session, struct stdio *stdio)
+{
+    const struct child_end unknown = {.known = false};
+
+    take_streams(session, stdio);
+    session->waiting = false;
+    process_ended(&session->process, &unknown);
 }
 
 static void drop_pending(struct session *session)

@@ -55,6 +55,8 @@ struct session {
 void session_init(struct session *session, struct hub *hub, bool tty, void (*ended)(struct session *session));
 /* Take the monitor's ends and the process and begin to read. 0 or -errno (-ESRCH); the session ends either way. */
 int session_start(struct session *session, struct stdio *stdio, pid_t pid);
+/* The process is gone already, and nobody knows how it ended: take out what it wrote, and end. */
+void session_start_gone(struct session *session, struct stdio *stdio);
 /* Close all; the session can be started again (clients stay attached). */
 void session_stop(struct session *session);
 

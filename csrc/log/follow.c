@@ -1,20 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <sys/stat.h>
+#include <string.h>
 
 #include "log/reader.h"
 #include "util/fd.h"
 
-/* Whether the file was emptied meanwhile; then it is read from its beginning. Emptied and grown beyond our place can't
- * be told. */
-static bool truncated(struct log_reader *reader)
+/*
+ * Before looking again: a file that was emptied meanwhile is read from its beginning, which its size tells, or what
+ * stands before our place. One whose writer has taken back records it could not write whole is read on from there; for
+ * that, the beginning of a record is read again.
+ */
+static void look_back(struct log_reader *reader)
 {
-    struct stat status;
+    off_t from = reader->offset - (off_t)reader->mark_size;
+    char now[MARK_SIZE];
+    ssize_t got = fd_read_at(reader->fd, now, reader->mark_size, from);
 
-    if (fstat(reader->fd, &status) < 0 || status.st_size >= reader->offset + (off_t)reader->size)
-        return false;
-    reader_restart(reader);
-    return true;
+    if (got < 0)
+        return;
+    if (memcmp(now, reader->mark, (size_t)got) != 0 || (got == 0 && reader->offset > 0 && reader->mark_size > 0)) {
+        reader_restart(reader);
+        return;
+    }
+    reader->offset = from + got;
+    reader->mark_size = (size_t)got;
+    reader->size = 0;
 }
 
 /*
@@ -23,9 +33,8 @@ static bool truncated(struct log_reader *reader)
  */
 static int advance(struct log_reader *reader, const char *path)
 {
-    const int known[2] = {reader->fd, reader->before};
     struct log_set newer;
-    int result = set_open(&newer, path, known);
+    int result = set_open(&newer, path, reader->fd);
 
     for (size_t i = 0; i < newer.n && result == 0; i++) {
         result = reader_read(reader);
@@ -57,13 +66,14 @@ int reader_follow(struct log_reader *reader, const char *path)
             /* Before reading: what is written after the end is nobody's output. */
             held = options->run_dir == NULL || remora_lock_held(options->run_dir) > 0;
         }
+        look_back(reader);
         result = reader_read(reader);
         if (result < 0 || reader->passed_until)
             break;
         result = recheck ? advance(reader, path) : 0;
         if (result < 0 || reader->passed_until)
             break;
-        if (result == 1 || truncated(reader)) {
+        if (result == 1) {
             result = 0;
             watch.recheck = true;
             continue;

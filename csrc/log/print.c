@@ -70,7 +70,6 @@ static int print(struct log_reader *reader, struct log_set *set, const char *pat
 
 int remora_log_print(const char *path, const struct remora_log_options *options)
 {
-    static const int none[2] = {-1, -1};
     struct log_reader *reader = malloc(sizeof(*reader));
     struct log_set set;
     int result, flushed;
@@ -79,8 +78,8 @@ int remora_log_print(const char *path, const struct remora_log_options *options)
         return -ENOMEM;
     memset(reader, 0, offsetof(struct log_reader, buffer));
     reader->options = options;
-    reader->fd = reader->before = -1;
-    result = set_open(&set, path, none);
+    reader->fd = -1;
+    result = set_open(&set, path, -1);
     if (result < 0) {
         free(reader);
         return result;
@@ -93,7 +92,6 @@ int remora_log_print(const char *path, const struct remora_log_options *options)
     }
     output_deinit(&reader->output);
     fd_close(&reader->fd);
-    fd_close(&reader->before);
     set_deinit(&set);
     free(reader);
     return result;

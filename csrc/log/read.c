@@ -7,20 +7,24 @@
 
 void reader_begin(struct log_reader *reader, int fd, off_t start, off_t offset)
 {
-    fd_close(&reader->before);
-    reader->before = reader->fd;
+    ssize_t got;
+
+    fd_close(&reader->fd);
     reader->fd = fd;
     reader->start = start;
     reader->offset = offset;
     reader->size = 0;
     reader->within = false;
+    reader->mark_size = offset < MARK_SIZE ? (size_t)offset : MARK_SIZE;
+    got = fd_read_at(fd, reader->mark, reader->mark_size, offset - (off_t)reader->mark_size);
+    reader->mark_size = got == (ssize_t)reader->mark_size ? (size_t)got : 0;
 }
 
 void reader_restart(struct log_reader *reader)
 {
     reader->start = reader->offset = 0;
     reader->starts[0] = reader->starts[1] = 0;
-    reader->size = 0;
+    reader->size = reader->mark_size = 0;
     reader->within = false;
 }
 
@@ -81,22 +85,25 @@ static int take_buffer(struct log_reader *reader, size_t fresh)
     char *end = reader->buffer + reader->size;
     char *line = reader->buffer;
     /* Only what is new can hold the newline. */
-    char *newline = memchr(end - fresh, '\n', fresh);
+    char *last = memrchr(end - fresh, '\n', fresh);
+    size_t done = last != NULL ? (size_t)(last + 1 - line) : reader->size == READ_BLOCK ? READ_BLOCK : 0;
+    char *newline = last != NULL ? memchr(end - fresh, '\n', fresh) : NULL;
     int r = 0;
 
+    if (done > 0) {
+        reader->mark_size = done < MARK_SIZE ? done : MARK_SIZE;
+        memcpy(reader->mark, line + done - reader->mark_size, reader->mark_size);
+    }
+    if (last == NULL && done > 0)
+        r = take_piece(reader, false);
     while (newline != NULL && r >= 0) {
         r = take_line(reader, line, (size_t)(newline - line), reader->offset + (line - reader->buffer));
         line = newline + 1;
-        newline = memchr(line, '\n', (size_t)(end - line));
+        newline = line <= last ? memchr(line, '\n', (size_t)(last + 1 - line)) : NULL;
     }
-    reader->size = (size_t)(end - line);
-    reader->offset += line - reader->buffer;
-    memmove(reader->buffer, line, reader->size);
-    if (r >= 0 && reader->size == READ_BLOCK) {
-        r = take_piece(reader, false);
-        reader->offset += READ_BLOCK;
-        reader->size = 0;
-    }
+    reader->size -= done;
+    reader->offset += (off_t)done;
+    memmove(reader->buffer, reader->buffer + done, reader->size);
     return r;
 }
 

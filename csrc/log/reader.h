@@ -66,18 +66,20 @@ int output_flush(struct log_output *output, bool end);
 enum {
     READ_BLOCK = 262144, /* read at a time; a longer record is printed in pieces, or left out if it is of json-file */
     TIME_MAX = 64,
+    MARK_SIZE = 1024,
 };
 
 struct log_reader {
     const struct remora_log_options *options; /* borrowed */
     struct log_output output;
     int fd; /* owned; the file that is read */
-    int before; /* owned; the one before it, by which files older than both are known */
     off_t start; /* of the file in the set */
     off_t offset; /* of buffer[0] in the file */
     off_t limit; /* read no further; -1: to the end of the file */
     off_t starts[2]; /* in the set, by stream: what lies before is not printed */
     size_t size; /* bytes in the buffer: the beginning of a record */
+    char mark[MARK_SIZE]; /* the bytes before `offset` */
+    size_t mark_size;
     bool passed_until; /* no later record is wanted */
     /* A record longer than the buffer, of which the beginning is printed. */
     bool within;

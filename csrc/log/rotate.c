@@ -190,6 +190,18 @@ static bool proceed(struct log_target *target)
     return swap(target, true);
 }
 
+/* The first step of moving the rotated files away: what stands behind a number that is free needn't move. */
+static unsigned first_shift(const struct log_sink_options *options)
+{
+    char path[PATH_MAX];
+    struct identity there;
+    unsigned number = 1;
+
+    while (number + 1 < options->max_files && number_path(path, options->path, number) && path_identity(path, &there))
+        number++;
+    return number > 1 ? STEP_SHIFT + number - 1 : STEP_LINK;
+}
+
 bool file_rotate(struct log_target *target)
 {
     const struct log_sink_options *options = target->options;
@@ -210,7 +222,7 @@ bool file_rotate(struct log_target *target)
     if (options->max_files < 2 || !is_ours(target, options->path))
         set_step(target, STEP_REPLACE);
     else
-        set_step(target, options->max_files > 2 ? STEP_SHIFT + options->max_files - 2 : STEP_LINK);
+        set_step(target, first_shift(options));
     return proceed(target);
 }
 

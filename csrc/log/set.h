@@ -28,10 +28,11 @@ struct log_set {
 };
 
 /*
- * Open the files, of those that are newer than `known` (descriptors of two files, -1 = none) only. 0, or -errno:
- * -ENOENT when there is none and none is known. What stands at the path and is no regular file makes an empty set.
+ * Open the files, of those that are newer than `known` (a descriptor, -1: none) only. When that one is in the set no
+ * more, for others have renamed or removed it, the time of birth tells which ones are newer. 0, or -errno: -ENOENT when
+ * there is none and none is known. What stands at the path and is no regular file makes an empty set.
  */
-int set_open(struct log_set *set, const char *path, const int known[2]);
+int set_open(struct log_set *set, const char *path, int known);
 void set_deinit(struct log_set *set);
 
 #endif

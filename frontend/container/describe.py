@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from remora.frontend.container import logs
 from remora.frontend.container import state as states
 from remora.frontend.oci import capabilities
 from remora.frontend.output.template.values import Map
@@ -24,13 +25,14 @@ def container(settings: Settings, record: ContainerRecord, size: bool = False) -
     """Everything about a container, ready for JSON or a template."""
     spec = record.spec
     state = states.derive(settings, record)
+    told = _ask(record, state)
     image = spec["image"]
     made: dict[str, object] = {
         "Id": record.id,
         "Created": moment(spec["created_ns"]),
         "Path": spec["args"][0] if spec["args"] else "",
         "Args": spec["args"][1:],
-        "State": _state(state),
+        "State": _state(state, told),
         "Image": image["id"] if image else "",
         "ImageDigest": image["digest"] if image else "",
         "ImageName": image["name"] if image else "",
@@ -52,7 +54,7 @@ def container(settings: Settings, record: ContainerRecord, size: bool = False) -
         "ProcessLabel": "",
         "AppArmorProfile": "",
         **_capabilities(spec),
-        "ExecIDs": _sessions(record, state),
+        "ExecIDs": _sessions(told),
         "GraphDriver": _graph(record),
         "Mounts": [_mount(mount) for mount in spec["mounts"]],
         "Dependencies": [],
@@ -72,8 +74,25 @@ def container(settings: Settings, record: ContainerRecord, size: bool = False) -
     return made
 
 
-def _state(state: ContainerState) -> dict[str, object]:
+def _ask(record: ContainerRecord, state: ContainerState) -> dict[str, object]:
+    """What the monitor of a running container answers to `status`; nothing when there is none."""
+    if not state.live or state.lost:
+        return {}
+    from remora import monitor
+
+    try:
+        with monitor.Connection.open(record.run_dir) as connection:
+            return connection.request({"op": "status"})
+    except (monitor.MonitorGone, monitor.RequestFailed, OSError):
+        return {}
+
+
+def _state(state: ContainerState, told: dict[str, object]) -> dict[str, object]:
     exit_record = state.record
+    logged = logs.statistics(told.get("log") if exit_record is None else exit_record.get("log"))
+    if exit_record is not None and "log" not in exit_record:
+        logged["Written"] = states.number(exit_record, "log_bytes")
+        logged["Dropped"] = states.number(exit_record, "log_dropped")
     unknown = state.status == states.EXITED and not state.known
     return {
         "OciVersion": "1.0.2",
@@ -97,8 +116,9 @@ def _state(state: ContainerState) -> dict[str, object]:
         "Reason": states.text(exit_record, "why"),
         "CpuNano": states.number(exit_record, "cpu_ns"),
         "MemoryPeak": states.number(exit_record, "peak_bytes"),
-        "LogBytes": states.number(exit_record, "log_bytes"),
-        "LogDropped": states.number(exit_record, "log_dropped"),
+        "LogBytes": logged["Written"],
+        "LogDropped": logged["Dropped"],
+        "LogStatistics": logged,
     }
 
 
@@ -119,17 +139,9 @@ def _capabilities(spec: Spec) -> dict[str, object]:
     return {"EffectiveCaps": sorted(bounding), "BoundingCaps": sorted(bounding)}
 
 
-def _sessions(record: ContainerRecord, state: ContainerState) -> list[str]:
+def _sessions(told: dict[str, object]) -> list[str]:
     """The ids of the exec sessions that its monitor knows."""
-    if not state.live or state.lost:
-        return []
-    from remora import monitor
-
-    try:
-        with monitor.Connection.open(record.run_dir) as connection:
-            sessions = connection.request({"op": "status"}).get("execs")
-    except (monitor.MonitorGone, monitor.RequestFailed, OSError):
-        return []
+    sessions = told.get("execs")
     found = sessions if isinstance(sessions, list) else []
     return [str(session.get("session", "")) for session in found if isinstance(session, dict)]
 

@@ -84,6 +84,35 @@ def is_passthrough(spec: Spec) -> bool:
     return has(spec, PASSTHROUGH)
 
 
+def statistics(counters: object) -> dict[str, object]:
+    """What was logged and what was not, for people and templates. counters: a monitor's, or those of an exit record.
+
+    The same keys in every case, whatever the monitor told: it may be another version.
+    """
+    told = counters if isinstance(counters, dict) else {}
+    streams = {name: _numbers(told.get(name.lower()), ("Written", "Dropped")) for name in ("Stdout", "Stderr")}
+    drivers: list[dict[str, object]] = []
+    sinks = told.get("drivers")
+    for sink in sinks if isinstance(sinks, list) else []:
+        if not isinstance(sink, dict):
+            continue
+        texts = {name: str(sink.get(name.lower(), "")) for name in ("Driver", "Path", "Error")}
+        numbers = _numbers(sink, ("Written", "Dropped", "Gaps", "Size", "Rotations", "Failed_Rotations"))
+        drivers.append({**texts, **numbers})
+    return {
+        "Written": sum(stream["Written"] for stream in streams.values()),
+        "Dropped": sum(stream["Dropped"] for stream in streams.values()),
+        **streams,
+        "Drivers": drivers,
+    }
+
+
+def _numbers(values: object, names: tuple[str, ...]) -> dict[str, int]:
+    found = values if isinstance(values, dict) else {}
+    numbers = {name: found.get(name.lower()) for name in names}
+    return {name.replace("_", ""): value if isinstance(value, int) else 0 for name, value in numbers.items()}
+
+
 def check_stdio() -> None:
     """Raise RemoraError unless this command's descriptors 0, 1 and 2 can be given to a container for its own.
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 
 from remora import monitor
-from remora.frontend.container import control
+from remora.frontend.container import control, logs
 from remora.frontend.container import state as states
 from remora.frontend.errors import RemoraError
-from remora.frontend.output.template.values import Map
 from remora.frontend.output.text import moment
 
 TYPE_CHECKING = False
@@ -65,7 +64,6 @@ def facts(record: ContainerRecord, reply: dict[str, object]) -> dict[str, object
     state_map = state if isinstance(state, dict) else {}
     keeper = states.number(reply, "keeper_pid") or states.number(state_map, "monitor_pid")
     worker = states.number(reply, "worker_pid") or keeper
-    counters = reply.get("log")
     since_ns = states.number(reply, "since_ns") or _started_ns(keeper)
     return {
         "ID": record.id,
@@ -80,7 +78,7 @@ def facts(record: ContainerRecord, reply: dict[str, object]) -> dict[str, object
         "Since": moment(since_ns),
         "SinceNs": since_ns,
         "Memory": sum(_memory(pid) for pid in {keeper, worker}),
-        "Log": Map(counters if isinstance(counters, dict) else {}),
+        "Log": logs.statistics(reply.get("log")),
     }
 
 

@@ -144,3 +144,34 @@ def test_a_record_is_read_as_it_was_written() -> None:
 def test_a_damaged_log_object_is_usable_or_refused(damaged: object) -> None:
     made = logs.modern(damaged)
     assert made is None or [sink["driver"] for sink in made["drivers"]] == ["k8s-file"]
+
+
+COUNTERS = {
+    "stdout": {"written": 10, "dropped": 1},
+    "stderr": {"written": 5, "dropped": 0},
+    "drivers": [{"driver": "k8s-file", "path": "/p", "written": 15, "dropped": 1, "gaps": 1, "failed_rotations": 2}],
+}
+
+
+def test_statistics_have_the_same_keys_whatever_was_told() -> None:
+    made = logs.statistics(COUNTERS)
+    assert (made["Written"], made["Dropped"], made["Stderr"]) == (15, 1, {"Written": 5, "Dropped": 0})
+    drivers = made["Drivers"]
+    assert isinstance(drivers, list)
+    assert drivers == [
+        {
+            "Driver": "k8s-file",
+            "Path": "/p",
+            "Error": "",
+            "Written": 15,
+            "Dropped": 1,
+            "Gaps": 1,
+            "Size": 0,
+            "Rotations": 0,
+            "FailedRotations": 2,
+        }
+    ]
+    wrong: list[object] = [None, {}, [], {"stdout": 7, "drivers": {}}, {"stdout": {"written": "x"}, "drivers": [1]}]
+    for damaged in wrong:
+        assert logs.statistics(damaged).keys() == made.keys()
+        assert logs.statistics(damaged)["Written"] == 0

@@ -51,7 +51,7 @@ def gate(caller: Caller, name: str = "go") -> Iterator[Gate]:
 
 def ended_right(caller: Caller, code: int = CODE) -> None:
     """The exit files say the code, no process is left, and the attach socket is gone."""
-    assert caller.code() == str(code)
+    assert (told := caller.code()) == str(code), told
     eventually(lambda: (caller.persist / "exit").exists(), "the second exit file is written")
     assert (caller.persist / "exit").read_text() == str(code)
     eventually(lambda: not monitors(caller), f"no monitor is left: {monitors(caller)}", timeout=10)
@@ -59,7 +59,7 @@ def ended_right(caller: Caller, code: int = CODE) -> None:
 
 def monitors(caller: Caller) -> list[int]:
     """Living monitors of the container."""
-    return [pid for pid in caller.processes() if host.command_line(pid)[0] == caller.monitor.path]
+    return [pid for pid in caller.processes() if host.command_line(pid)[:1] == [caller.monitor.path]]
 
 
 def create(caller: Caller, trial: Trial) -> str:
@@ -153,7 +153,7 @@ def attach(caller: Caller, trial: Trial) -> str:
     """A client comes, types, reads, and goes."""
     with gate(caller) as go:
         caller.run(
-            "sh", "-c", "exec 9<&0; cat <&9 & read line </shared/go; exit {CODE}", options=["-i", "--leave-stdin-open"]
+            "sh", "-c", f"exec 9<&0; cat <&9 & read line </shared/go; exit {CODE}", options=["-i", "--leave-stdin-open"]
         )
         parts = parts_of(caller)
         before = settled_descriptors(parts.keeper)

@@ -61,6 +61,11 @@ class Parts:
         """The present worker; waits for one."""
         return eventually(lambda: worker_of(self.keeper), "the keeper has a worker", timeout=10)
 
+    @property
+    def is_split(self) -> bool:
+        """Whether there is a worker just now."""
+        return worker_of(self.keeper) > 0
+
     def pid(self, part: str) -> int:
         """The pid of `keeper` or `worker`."""
         return self.keeper if part == "keeper" else self.worker

@@ -14,10 +14,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from remora.monitor import Connection, MonitorGone, RequestFailed, core, sealed_memory
+from remora.monitor import Connection, MonitorGone, RequestFailed, core, monitor_program, sealed_memory
 from tests.support.box import DEADLINE, Box, received
 from tests.support.waiting import eventually
-from tests.survival.numbered import LINE, Drain, Printer, logged
+from tests.survival.numbered import CHUNK, LINE, Drain, Printer, logged
 from tests.survival.parts import Parts, Spin, settled_descriptors
 
 
@@ -336,6 +336,57 @@ def removal(box: Box, trial: Trial) -> str:
     return outcome
 
 
+def resume(box: Box, trial: Trial) -> str:
+    """The worker is killed: the keeper makes another, which takes over."""
+    return taking_over(box, trial, lambda parts: parts.await_successor(parts.kill("worker")) > 0)
+
+
+def upgrade(box: Box, trial: Trial) -> str:
+    """Keeper and worker go on as a newly installed program."""
+
+    def replace(_: Parts) -> bool:
+        try:
+            with box.connect() as client:
+                client.send({"op": "upgrade", "program": monitor_program()})
+                return client.reply("upgrade", DEADLINE)["ok"] is True
+        except (MonitorGone, RequestFailed):
+            return False
+
+    return taking_over(box, trial, replace)
+
+
+def taking_over(box: Box, trial: Trial, change: Callable[[Parts], bool]) -> str:
+    """Under output, with a client that reads all: what was begun before the change is ended after it."""
+    printer = Printer(box)
+    spawner = box.started(*printer.argv, attach={"stdin": False, "block": True}, log=one_log(box))
+    drain = Drain(spawner)
+    parts = parts_of(box)
+    printer.print(100)
+    drain.await_size(100 * LINE)
+    before = settled_descriptors(parts.keeper)
+    printer.print(2000)
+    with trial.on(parts):
+        outcome = "right" if change(parts) else "told"
+        printer.print(2000)
+        eventually(lambda: drain.ended or drain.size + CHUNK >= printer.count * LINE, "output goes on", timeout=10)
+        still_running(box)
+    if not drain.ended:
+        after = settled_descriptors(parts.keeper, before)
+        assert after == before, (before, after)
+    assert parts.zombies() == []
+    printer.exit(CODE)
+    record = drain.end()
+    printer.close()
+    spawner.close()
+    assert ended_right(box) == "right"
+    findings = logged(box.data / "log", printer.count)
+    assert findings.complete or (trial.log_slack and findings.explained), findings
+    if record is None:
+        return "told"
+    drain.findings(printer.count).assert_within(CHUNK)
+    return outcome if verdict(record) == "right" else "told"
+
+
 NATIVE: dict[str, Callable[[Box, Trial], str]] = {
     "start": start,
     "running": running,
@@ -346,4 +397,8 @@ NATIVE: dict[str, Callable[[Box, Trial], str]] = {
     "exit": exit_,
     "restart": restart,
     "removal": removal,
+    "resume": resume,
+    "upgrade": upgrade,
 }
+# Phases in which processes of the monitor come and go: a fault is for whichever of them comes to it.
+CHANGING = ("resume", "upgrade")

@@ -7,17 +7,22 @@ made. The table with its counts is printed when the tests are over. `make soak` 
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from remora import monitor
+from remora.monitor import MonitorGone
+from tests.support.box import Box, boxes
 from tests.survival.errors import INFALLIBLE, PLAUSIBLE
 from tests.survival.grounds import PHASES, run_phase
 from tests.survival.parts import Parts
-from tests.survival.phases import Trial
+from tests.survival.phases import CHANGING, SCRIPT, Trial, started_or_told
 from tests.survival.report import REPORT
 from tests.survival.tracing import Fault, Strace
 
@@ -25,13 +30,26 @@ pytestmark = pytest.mark.skipif(
     subprocess.run(["strace", "-V"], capture_output=True, check=False).returncode != 0, reason="strace is not installed"
 )
 
-PARTS = ("keeper", "worker")
+CASES = [(phase, part) for phase in PHASES for part in (["both"] if phase in CHANGING else ["keeper", "worker"])]
 SPREAD = 10  # rows of a phase and a process in `make test`
 NTH_MOST = 4  # the first so many calls of a kind, and the last
 STREAMS = ("running", "rotating", "attach", "exec")  # phases in which streams are read
-CALL = re.compile(r"^(?:\d+ +)?(\w+)\(")
+CALL = re.compile(r"^(\d+ +)?(\w+)\(")
 
 Row = tuple[str, str, int]
+
+
+def most_calls(lines: list[str]) -> Counter[str]:
+    """How often each call is made by the process that makes it most often."""
+    by_process: dict[str, Counter[str]] = defaultdict(Counter)
+    for line in lines:
+        match = CALL.match(line)
+        if match is not None:
+            by_process[match[1] or ""][match[2]] += 1
+    most: Counter[str] = Counter()
+    for counts in by_process.values():
+        most |= counts
+    return most
 
 
 class Table:
@@ -40,6 +58,10 @@ class Table:
     def __init__(self, folder: Path, root: Path, phase: str, part: str) -> None:
         self._folder, self._root = folder, root
         self.phase, self.part = phase, part
+        self.follow = part == "both"
+
+    def _pid(self, parts: Parts) -> int:
+        return parts.keeper if self.follow else parts.pid(self.part)
 
     def _run(self, fault: Callable[[Parts], Strace]) -> str:
         return run_phase(self.phase, self._folder, self._root, Trial(fault))
@@ -49,19 +71,18 @@ class Table:
         traces: list[Strace] = []
 
         def trace(parts: Parts) -> Strace:
-            traces.append(Strace(parts.pid(self.part), "-e", "trace=all"))
+            traces.append(Strace(self._pid(parts), "-e", "trace=all", follow=self.follow))
             return traces[-1]
 
         assert self._run(trace) == "right", "the phase fails without a fault"
-        matches = (CALL.match(line) for line in traces[0].kept)
-        return Counter(match[1] for match in matches if match is not None)
+        return most_calls(traces[0].kept)
 
     def row(self, call: str, error: str, nth: int) -> str:
         """Run one row; the problem as text, or nothing."""
         faults: list[Fault] = []
 
         def inject(parts: Parts) -> Fault:
-            faults.append(Fault(parts.pid(self.part), call, error, nth))
+            faults.append(Fault(self._pid(parts), call, error, nth, follow=self.follow))
             return faults[-1]
 
         try:
@@ -70,6 +91,53 @@ class Table:
             REPORT.row(self.phase, self.part, call, "wrong")
             return f"{self.phase}, {self.part}: {call} {error} {nth}: {type(problem).__name__}: {problem}"
         REPORT.row(self.phase, self.part, call, outcome if faults and faults[0].hit else "unmade")
+        return ""
+
+
+class LaunchTable(Table):
+    """Rows of the first steps of a monitor, each with strace from its first instruction on.
+
+    strace follows keeper and worker, and lets go of the runtime as soon as that is executed.
+    """
+
+    def __init__(self, folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder, root, "launch", "both")
+        self._output, self._program = folder / "trace", folder / "monitor"
+        self._real = monitor.monitor_program()
+        monkeypatch.setenv("REMORA_MONITOR", str(self._program))
+
+    def _launch(self, *options: str) -> str:
+        """Run it; `right` or `told`."""
+        self._output.unlink(missing_ok=True)
+        words = [shutil.which("strace") or "strace", "-D", "-f", "-b", "execve", "-qqq", "-o", str(self._output)]
+        line = shlex.join([*words, *options, self._real])
+        self._program.write_text(f'#!/bin/sh\nexec {line} "$@"\n')
+        self._program.chmod(0o755)
+        with boxes(self._folder, self._root) as made:
+            box = Box(self._folder, self._root)
+            made.append(box)
+            try:
+                spawner = box.start(*SCRIPT, stdin=True, attach={"stdin": True})
+            except OSError:
+                return "told"  # it ended before it was a monitor; the run folder is the caller's then
+            try:
+                return started_or_told(box, spawner)
+            except MonitorGone:
+                box.assert_gone()
+                return "told"  # the connection's end tells the spawner
+
+    def calls(self) -> Counter[str]:
+        assert self._launch("-e", "trace=all") == "right"
+        return most_calls(self._output.read_text().splitlines())
+
+    def row(self, call: str, error: str, nth: int) -> str:
+        try:
+            outcome = self._launch("-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={nth}")
+        except Exception as problem:
+            REPORT.row(self.phase, self.part, call, "wrong")
+            return f"launch: {call} {error} {nth}: {type(problem).__name__}: {problem}"
+        hit = self._output.exists() and "(INJECTED)" in self._output.read_text()
+        REPORT.row(self.phase, self.part, call, outcome if hit else "unmade")
         return ""
 
 
@@ -111,16 +179,27 @@ def run_rows(table: Table, most: int | None) -> None:
     assert not problems, f"{len(problems)} of {len(rows)} rows:\n" + "\n".join(problems)
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(("phase", "part"), CASES)
 def test_a_call_that_fails_once_costs_no_exit_code(tmp_path: Path, busybox_root: Path, phase: str, part: str) -> None:
     run_rows(Table(tmp_path, busybox_root, phase, part), SPREAD)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(("phase", "part"), CASES)
 def test_no_call_of_the_whole_table_that_fails_costs_an_exit_code(
     tmp_path: Path, busybox_root: Path, phase: str, part: str
 ) -> None:
     run_rows(Table(tmp_path, busybox_root, phase, part), None)
+
+
+def test_a_call_that_fails_as_a_monitor_is_launched_is_told(
+    tmp_path: Path, busybox_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_rows(LaunchTable(tmp_path, busybox_root, monkeypatch), 3 * SPREAD)
+
+
+@pytest.mark.soak
+def test_no_call_that_fails_as_a_monitor_is_launched_goes_untold(
+    tmp_path: Path, busybox_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_rows(LaunchTable(tmp_path, busybox_root, monkeypatch), None)

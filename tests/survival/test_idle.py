@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from remora.monitor import Connection
+from tests.conmon.caller import Caller
 from tests.support import host
 from tests.support.box import DEADLINE, Box
 from tests.support.waiting import eventually
 from tests.survival.conftest import BoxFactory
+from tests.survival.conmon_phases import parts_of as conmon_parts_of
+from tests.survival.grounds import conmon_program
 from tests.survival.parts import Parts, switches
 from tests.survival.phases import parts_of, verdict
 
@@ -47,6 +51,28 @@ def calls_while_idle(monitors: list[Parts], output: Path, seconds: float = SECON
     return [line for line in lines if line not in asleep]
 
 
+CONMON_CASES: dict[str, Callable[[Caller], object]] = {
+    "pipes": lambda caller: caller.run("sleep", "1000"),
+    "tty": lambda caller: caller.run("sleep", "1000", tty=True),
+    "attached": lambda caller: (caller.run("cat", options=["-i"]), caller.client()),
+    "attached tty": lambda caller: (caller.run("cat", options=["-i"], tty=True), caller.client()),
+}
+
+
+@contextlib.contextmanager
+def callers(folder: Path, root: Path) -> Iterator[list[Caller]]:
+    """Containers with a monitor in conmon's place, one for each case."""
+    made: list[Caller] = []
+    try:
+        for start in CONMON_CASES.values():
+            made.append(Caller(conmon_program(), folder, root))
+            start(made[-1])
+        yield made
+    finally:
+        for caller in made:
+            caller.close()
+
+
 CASES: dict[str, Callable[[Box], Connection]] = {
     "pipes": lambda box: box.started("sleep", "1000"),
     "tty": lambda box: box.started("sleep", "1000", tty=True),
@@ -56,16 +82,25 @@ CASES: dict[str, Callable[[Box], Connection]] = {
 }
 
 
-def test_idle_monitors_make_no_system_call_for_ten_seconds(new_box: BoxFactory, tmp_path: Path) -> None:
-    """With pipes and with a terminal, with nobody and with an idle client attached, after a kill of the worker."""
+def test_idle_monitors_make_no_system_call_for_ten_seconds(
+    new_box: BoxFactory, tmp_path: Path, busybox_root: Path
+) -> None:
+    """With pipes and with a terminal, with nobody and with an idle client attached, after a kill of the worker; native
+    monitors and such in conmon's place, all at once."""
     started = [(case, box := new_box(), start(box)) for case, start in CASES.items()]
     monitors = [parts_of(box) for _, box, _ in started]
     for case, _, spawner in started:
         if "attached" not in case:
             spawner.close()
     killed = monitors[-1]
-    killed.await_successor(killed.kill("worker"))
-    assert calls_while_idle(monitors, tmp_path / "trace") == []
+    if killed.is_split:
+        killed.await_successor(killed.kill("worker"))
+    with callers(tmp_path, busybox_root) as conmons:
+        all_ = [*monitors, *(conmon_parts_of(caller) for caller in conmons)]
+        assert calls_while_idle(all_, tmp_path / "trace") == []
+        for caller in conmons:
+            caller.runc("kill", caller.id, "KILL")
+            assert caller.code() == "137"
     for (_, box, spawner), parts in zip(started, monitors, strict=True):
         assert host.alive(parts.keeper)
         with box.connect() as client:

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker of a drop-in for conmon: from its first call to its end, and how one goes on where another was killed. */
+#include <errno.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+#include "conmon/conmon.h"
+
+static int begin(struct conmon *conmon)
+{
+    const char *what = "Failed to make the event loop";
+    int r = hub_init(&conmon->hub, &conmon_protocol, conmon->hub.children.board, conmon_signalled);
+
+    if (r < 0)
+        return r;
+    conmon_prepare(conmon);
+    r = conmon_serve(conmon, &what);
+    conmon->begun = true;
+    if (r < 0)
+        conmon_fail(conmon, what, r);
+    else
+        conmon_create(conmon);
+    return 0;
+}
+
+/* An unreferenced terminal was just received when the worker was killed. */
+static bool claim_terminal(void *context, int fd)
+{
+    struct conmon *conmon = context;
+    unsigned number;
+
+    if (ioctl(fd, TIOCGPTN, &number) < 0)
+        return false;
+    if (conmon->state != CONMON_CREATING || !conmon->setup->options.terminal || conmon->stdio.out >= 0)
+        return false;
+    conmon->stdio.out = fd;
+    return true;
+}
+
+static void know_descriptors(struct conmon *conmon)
+{
+    const struct setup *setup = conmon->setup;
+    const struct task *answer = &setup->board->task;
+    struct loop *loop = &conmon->hub.loop;
+
+    if (conmon->call == CALL_NONE)
+        loop_know(loop, setup->start_fd);
+    if (conmon->call == CALL_ASKED && answer->owner == conmon && answer->state == TASK_ANSWERED) {
+        loop_know(loop, answer->pidfd);
+        loop_know(loop, answer->in);
+        loop_know(loop, answer->out);
+        loop_know(loop, answer->err);
+    }
+    loop_know(loop, setup->console_folder);
+    loop_know(loop, setup->messages.syslog_fd);
+    for (size_t i = 0; i < setup->n_inherited && !conmon->inherited_closed; i++)
+        loop_know(loop, setup->inherited[i]);
+    for (size_t i = 0; i < conmon->log.n_targets; i++) {
+        loop_know(loop, conmon->log.targets[i].fd);
+        loop_know(loop, conmon->log.targets[i].next);
+    }
+}
+
+static int resume(struct conmon *conmon)
+{
+    int r = hub_resume(&conmon->hub);
+
+    if (r == 0)
+        r = conmon_watch_signals(conmon);
+    if (r < 0)
+        return r;
+    know_descriptors(conmon);
+    conmon_serve_resume(conmon);
+    log_resume(&conmon->log);
+    session_resume(&conmon->session, &conmon->stdio);
+    loop_sweep(&conmon->hub.loop, claim_terminal, conmon);
+    hub_resumed(&conmon->hub);
+    switch (conmon->state) {
+    case CONMON_CREATING:
+        conmon_create_resumed(conmon);
+        return 0;
+    case CONMON_RUNNING:
+        session_resumed(&conmon->session);
+        return 0;
+    case CONMON_ENDED:
+        if (conmon->failed)
+            conmon_dismiss_clients(conmon);
+        else
+            conmon_end(conmon);
+        return 0;
+    }
+    return 0;
+}
+
+int conmon_work(void *state, bool resumed)
+{
+    struct setup *setup = state;
+    struct conmon *conmon = setup->conmon;
+    int r = resumed && conmon->begun ? resume(conmon) : begin(conmon);
+
+    if (r < 0)
+        return 1;
+    children_release(&conmon->hub.children);
+    hub_watch_idle(&conmon->hub);
+    if (!conmon->hub.loop.quit && loop_run(&conmon->hub.loop) < 0)
+        return 1;
+    conmon_deinit(conmon);
+    setup->board->exit_status = conmon->exit_status & 0xff;
+    setup->board->finished = true;
+    return 0;
+}
