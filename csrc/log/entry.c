@@ -58,7 +58,7 @@ static void take_time(struct journal_entry *entry, const struct field *field)
 
     for (size_t i = 0; i < field->size && i < 16 && field->value[i] >= '0' && field->value[i] <= '9'; i++)
         microseconds = microseconds * 10 + (field->value[i] - '0');
-    entry->record.time_ns = microseconds * 1000;
+    entry->record.time_ns = (microseconds < INT64_MAX / 1000 ? microseconds : INT64_MAX / 1000) * 1000;
 }
 
 static void write_time(struct journal_entry *entry)
