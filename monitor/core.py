@@ -285,8 +285,9 @@ def print_log(
     neutralise: bool = False,
     prefix: str | None = None,
     run_dir: StrPath | None = None,
+    journal_id: str | None = None,
 ) -> None:
-    """Print a container log.
+    """Print a container log, CRI or Docker's json-file, beginning with the files that were rotated away from `path`.
 
     Args:
         out, err: descriptors for records of stdout and stderr.
@@ -296,9 +297,11 @@ def print_log(
         timestamps: before each line.
         neutralise: make terminal control sequences harmless.
         prefix: before each line.
+        journal_id: print what the journal keeps of the container with this full id; `path` is that of journalctl.
 
     Raises:
         BrokenPipeError: the reader of `out` or `err` went away.
+        OSError: with EIO, journalctl failed and has said why on stderr.
     """
     options = ffi.new("struct remora_log_options *")
     prefix_text = ffi.NULL if prefix is None else ffi.new("char[]", os.fsencode(prefix))
@@ -313,4 +316,7 @@ def print_log(
     options.err = err
     options.prefix = prefix_text
     options.run_dir = folder
-    _check(lib.remora_log_print(os.fsencode(path), options), path)
+    if journal_id is None:
+        _check(lib.remora_log_print(os.fsencode(path), options), path)
+    else:
+        _check(lib.remora_log_print_journal(os.fsencode(path), os.fsencode(journal_id), options), path)

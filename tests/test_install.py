@@ -32,6 +32,14 @@ def test_the_monitor_lies_beside_the_extension_and_on_path() -> None:
         assert program.read_bytes()[:4] == b"\x7fELF"
 
 
+def test_the_monitor_is_one_small_static_file() -> None:
+    program = PACKAGE / "monitor" / "remora-monitor"
+    assert program.stat().st_size < 1_000_000
+    headers = subprocess.run(["readelf", "-lW", program], capture_output=True, text=True, check=True).stdout
+    assert "LOAD" in headers
+    assert "INTERP" not in headers, "it needs the dynamic linker: three times the memory for each container"
+
+
 def test_the_command_starts_without_the_caller_s_python_path(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('imported from the working directory')\n")
     result = subprocess.run(

@@ -171,10 +171,17 @@ struct remora_log_options {
 };
 
 /*
- * Print a container log in CRI format (reference: Kubernetes CRI logging). Partial records are joined.
+ * Print a container's log: the file at `path` after the rotated ones, PATH.1 the newest of them, in CRI format
+ * (Kubernetes CRI logging) or as Docker's json-file, as each record's first byte tells. Partial records are joined.
  * 0; -EPIPE: the reader of out went away; other -errno.
  */
 int remora_log_print(const char *path, const struct remora_log_options *options);
+
+/*
+ * The same for what journald keeps of a container, by its full id. `program`: path of journalctl. As above; -EIO when
+ * journalctl failed, which has said why on stderr.
+ */
+int remora_log_print_journal(const char *program, const char *id, const struct remora_log_options *options);
 
 /* The library's version, "0.1.0". */
 const char *remora_version(void);

@@ -156,6 +156,11 @@ static int find(struct log_set *set, const char *path, const struct stat *known,
             continue;
         if (known != NULL && same_file(&now, known))
             return 1;
+        /* While a writer rotates, a file may have two numbers. */
+        if (set->n > 0 && same_file(&now, &last)) {
+            last_number = number;
+            continue;
+        }
         /* As long as the last one has not moved, what was found behind it is older. */
         if (set->n > 0 && !is_at(path, last_number, &last)) {
             if (!find_again(path, &last, &last_number))

@@ -56,7 +56,7 @@ def test_empty_lines_and_any_byte(caller: Caller) -> None:
 def test_a_long_line_is_partial_records_and_a_full_one(caller: Caller) -> None:
     finish(caller, "head -c 20000 /dev/zero | tr '\\0' x > /tmp/x; echo >> /tmp/x; cat /tmp/x")
     records = caller.records()
-    assert all(len(content) <= 8192 for _, _, content in records)
+    assert all(len(content) <= 16384 for _, _, content in records), "readers have buffers of that size"
     assert "".join(content for _, _, content in records) == "x" * 20000
     assert [tag for _, tag, _ in records] == ["P"] * (len(records) - 1) + ["F"]
 
@@ -69,12 +69,19 @@ def test_the_log_is_appended_to(caller: Caller) -> None:
 
 def test_the_log_is_nobody_elses(caller: Caller) -> None:
     finish(caller, "echo x")
-    assert stat.S_IMODE(caller.log.stat().st_mode) in (0o600, 0o640)
+    assert stat.S_IMODE(caller.log.stat().st_mode) == (0o600 if caller.monitor.is_conmon else 0o640)
 
 
-@pytest.mark.parametrize("form", ["k8s-file:{}", "{}", ":{}", "k8s-file:{}:rest"])
+@pytest.mark.parametrize("form", ["k8s-file:{}", "{}", ":{}"])
 def test_forms_of_a_path(caller: Caller, form: str) -> None:
     finish(caller, "echo x", log=(form.format(caller.log),))
+    assert caller.records() == [("stdout", "F", "x")]
+
+
+@pytest.mark.conmon_fails("a colon ends the path, and the caller looks for another file")
+def test_a_path_may_have_a_colon_in_it(caller: Caller) -> None:
+    caller.log = caller.folder / "a:b"
+    finish(caller, "echo x", log=(f"k8s-file:{caller.log}",))
     assert caller.records() == [("stdout", "F", "x")]
 
 

@@ -198,6 +198,8 @@ def test_an_oom_kill_leaves_its_mark(caller: Caller) -> None:
     mark = caller.persist / "oom"
     assert mark.exists()
     assert mark.read_bytes() == b""
+    beside = caller.cwd if caller.monitor.is_conmon else caller.bundle
+    assert (beside / "oom").exists(), "where callers without such a folder look"
 
 
 def test_no_oom_leaves_no_mark(caller: Caller) -> None:

@@ -236,7 +236,7 @@ static bool write_and_die(struct scene *scene, size_t size, int stop, int steps)
 static void a_kill_at_any_system_call_loses_nothing(struct scene *scene, uint64_t *random, int64_t max_size,
                                                     unsigned max_files, bool both)
 {
-    static const int steps[] = {0, 1, 4, 15, 40, 120};
+    static const int steps[] = {0, 1, 4, 15, 40, 120, 500};
     const struct log_options *options = options_for(max_size, max_files, both);
     int before = count_descriptors();
     bool more = true;

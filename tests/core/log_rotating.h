@@ -13,6 +13,7 @@ struct rotating {
     unsigned max_files; /* with the live one; 1: the full file is replaced and is gone */
     int64_t max_size; /* 0: only rotating_shift rotates */
     bool json;
+    bool linked; /* rotate so that there is always a file at the path, which for a moment has a number, too */
     int fd;
     int64_t size;
 };
@@ -28,24 +29,27 @@ static inline void rotating_open(struct rotating *log)
 static inline void rotating_shift(struct rotating *log)
 {
     char from[256], to[256];
+    bool replace = log->linked || log->max_files == 1;
 
-    if (log->max_files == 1) {
-        close(log->fd);
-        snprintf(from, sizeof(from), "%s.new", log->path);
-        log->fd = open(from, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
-        assert(log->fd >= 0 && rename(from, log->path) == 0);
-        log->size = 0;
-        return;
-    }
     for (unsigned i = log->max_files - 1; i > 0; i--) {
         snprintf(to, sizeof(to), "%s.%u", log->path, i);
         snprintf(from, sizeof(from), i > 1 ? "%s.%u" : "%s", log->path, i - 1);
         if (i == log->max_files - 1)
             unlink(to);
-        rename(from, to);
+        if (i == 1 && replace)
+            assert(link(from, to) == 0);
+        else
+            rename(from, to);
     }
     close(log->fd);
-    rotating_open(log);
+    if (replace) {
+        snprintf(from, sizeof(from), "%s.new", log->path);
+        log->fd = open(from, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
+        assert(log->fd >= 0 && rename(from, log->path) == 0);
+    } else {
+        rotating_open(log);
+    }
+    log->size = 0;
 }
 
 static inline void rotating_close(struct rotating *log)

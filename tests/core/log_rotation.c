@@ -106,9 +106,10 @@ static void put(struct rotating *log, int number)
 }
 
 /* A writer that stops for the reader only where else a file would be gone before it was read. */
-static void a_busy_writer_loses_no_line(bool json, int64_t max_size, unsigned max_files, int lines, int ahead)
+static void a_busy_writer_loses_no_line(bool json, bool linked, int64_t max_size, unsigned max_files, int lines,
+                                        int ahead)
 {
-    struct rotating log = {.path = "log", .max_files = max_files, .max_size = max_size, .json = json};
+    struct rotating log = {.path = "log", .max_files = max_files, .max_size = max_size, .json = json, .linked = linked};
     static struct follower follower;
     int lock = remora_lock(run_dir, false);
 
@@ -315,9 +316,10 @@ static void following_without_a_tail_begins_with_what_is_new(void)
 
 int main(void)
 {
-    a_busy_writer_loses_no_line(false, 1000, 16, 60000, 100); /* 3000 rotations */
-    a_busy_writer_loses_no_line(true, 3000, 16, 60000, 100);
-    a_busy_writer_loses_no_line(false, 50, 64, 3000, 30); /* a file for each record */
+    a_busy_writer_loses_no_line(false, false, 1000, 16, 60000, 100); /* 3000 rotations */
+    a_busy_writer_loses_no_line(false, true, 1000, 16, 60000, 100);
+    a_busy_writer_loses_no_line(true, true, 3000, 16, 60000, 100);
+    a_busy_writer_loses_no_line(false, false, 50, 64, 3000, 30); /* a file for each record */
     many_rotations_between_two_looks_lose_nothing(1);
     many_rotations_between_two_looks_lose_nothing(2);
     many_rotations_between_two_looks_lose_nothing(30);

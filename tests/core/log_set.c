@@ -201,9 +201,9 @@ static int ascending(const struct text *text)
     return count;
 }
 
-static void reading_while_files_are_shifted_sees_each_line_once(void)
+static void reading_while_files_are_shifted_sees_each_line_once(bool linked)
 {
-    struct rotating log = {.path = "log", .max_files = 20, .max_size = 1000};
+    struct rotating log = {.path = "log", .max_files = 20, .max_size = 1000, .linked = linked};
     struct remora_log_options options = print_all();
     pid_t writer = fork();
     int rounds = 0;
@@ -248,6 +248,7 @@ int main(void)
     finding_reads_a_small_part(true, 4000000);
     finding_reads_a_small_part(false, 0);
     steps_of_the_clock_hide_nothing();
-    reading_while_files_are_shifted_sees_each_line_once();
+    reading_while_files_are_shifted_sees_each_line_once(false);
+    reading_while_files_are_shifted_sees_each_line_once(true);
     return 0;
 }

@@ -187,12 +187,73 @@ def logs() -> dict[str, bytes]:
     return seeds
 
 
+def journal_entry(message: bytes, *fields: bytes, binary: bool = True) -> bytes:
+    """An entry as `journalctl --output=export` tells it."""
+    head = b"__CURSOR=s=cc;i=917;b=32b5;m=34e;t=660d;x=566c\n__REALTIME_TIMESTAMP=1795337849863847\n"
+    size = struct.pack("<Q", len(message))
+    text = b"MESSAGE\n" + size + message + b"\n" if binary else b"MESSAGE=" + message + b"\n"
+    return head + b"".join(field + b"\n" for field in fields) + text + b"\n"
+
+
+def journal_entries() -> dict[str, bytes]:
+    partial = b"CONTAINER_PARTIAL_MESSAGE=true"
+    return {
+        "lines": journal_entry(b"out\n", b"PRIORITY=6") + journal_entry(b"err\n", b"PRIORITY=3"),
+        "pieces": journal_entry(b"par", b"PRIORITY=6", partial, binary=False) + journal_entry(b"tial\n"),
+        "docker": journal_entry(b"no newline", binary=False) + journal_entry(b"", binary=False),
+        "bytes": journal_entry(b"\n\n\0\xff\n=\n", b"PRIORITY=9"),
+        "long": b"MESSAGE\n" + b"\xff" * 8 + b"x\n\n",
+        "odd": b"=\n\n" + b"MESSAGE\n" + struct.pack("<Q", 3) + b"abcd\n\n",
+    }
+
+
+def ctl_lines() -> dict[str, bytes]:
+    return {
+        "resize": b"\xff1 24 80\n1 0 0\n1 -1 5\n",
+        "reopen": b"\x002 0 0\n2 0\n3 1 1\n",
+        "window": b"\x03 24  80 rest\n0032 +7\n",
+        "numbers": b"\x101 99999999999 -99999999999\n1 2147483648 65535\n1 65536 1\nx\n\n",
+        "long": b"\x3f" + b"1 2 3" + b" " * 300 + b"\n1 5 5\n" + b"y" * 199 + b"\n" + b"z" * 198 + b"\n1 1 1",
+    }
+
+
+def words(*texts: str) -> bytes:
+    return b"".join(text.encode() + b"\0" for text in texts)
+
+
+def conmon_options() -> dict[str, bytes]:
+    base = ("--api-version", "1", "-c", ID, "-u", ID, "-r", "/bin/true", "-b", "/b", "--exit-dir", "/e")
+    return {
+        "podman": words(*base, "--full-attach", "-s", "-l", "k8s-file:/b/ctr.log", "--log-level", "warning", "-t"),
+        "exec": words(*base, "-e", "--exec-attach", "--exec-process-spec", "/s", "-l", "none", "--exit-delay=5"),
+        "logs": words(*base, "-l", "journald", "-l", "/a:b:c", "-l", ":x", "--log-tag=t", "--log-label=A=b"),
+        "labels": words(*base, "-l", "journald", "--log-label", "a=b", "--log-label==", "--log-label=A=B=C"),
+        "refused": words("--bogus"),
+        "numbers": words(*base, "--log-size-max=99999999999999999999", "--timeout", "-1", "-l", "::"),
+        "link": words(*base, "-l", "off", "--socket-dir-path", "/" + "d" * 41, "--log-rotate", "--log-max-files=0"),
+        "more": words("--sync", "--no-pivot", "--runtime-arg=a", "--exit-command-arg", "b", "--", "rest", "--cid"),
+    }
+
+
+def notifies() -> dict[str, bytes]:
+    return {
+        "ready": b"READY=1\nSTATUS=up and running\nMAINPID=7\n",
+        "others": b"XREADY=1\nREADY=12\n\nWATCHDOG=trigger\nWATCHDOG=1\nFDSTORE=1\nERRNO=2",
+        "nul": b"STATUS=a\0b\nSTOPPING=1\nRELOADING=1\nMONOTONIC_USEC=5\nBUSERROR=x\n\n",
+        "empty": b"",
+    }
+
+
 TARGETS = {
     "config": configs,
+    "conmon_options": conmon_options,
     "control": controls,
+    "ctl_lines": ctl_lines,
     "failure": failures,
+    "journal_entry": journal_entries,
     "log_reader": logs,
     "message": messages,
+    "notify": notifies,
     "record": records,
     "relay": relays,
 }

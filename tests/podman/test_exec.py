@@ -76,7 +76,8 @@ def test_exec_t_is_a_terminal(podman: Podman, c: str) -> None:
 
 
 def test_exec_it_takes_input_and_a_new_size(podman: Podman, c: str) -> None:
-    script = "trap 'echo now $(stty size)' WINCH; echo ready; read x; echo got $x; while read x; do :; done; exit 6"
+    # The trap is set after the first line: the client sends a size of its own accord when it begins.
+    script = "echo ready; read x; trap 'echo now $(stty size)' WINCH; echo got $x; while read x; do :; done; exit 6"
     with podman.terminal("exec", "-it", c, "sh", "-c", script) as term:
         term.expect("ready")
         eventually(lambda: term.is_raw(), "the terminal is raw")

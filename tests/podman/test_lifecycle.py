@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.podman.engine import Podman
+from tests.support.columns import CONMON, find_monitor
 from tests.support.waiting import eventually
 
 TRAPS = "trap 'echo term; exit 3' TERM; trap 'echo usr1' USR1; echo ready; while :; do sleep 0.05; done"
@@ -192,3 +194,19 @@ def test_many_containers_end_at_once_with_their_own_codes(podman: Podman) -> Non
     results = [process.communicate(timeout=60)[0] for process in running]
     assert results == [b"%d\n" % n for n in range(10, 18)]
     assert [process.returncode for process in running] == list(range(10, 18))
+
+
+def test_containers_of_both_monitors_live_side_by_side(podman: Podman) -> None:
+    """Each start takes the monitor that is configured then; neither minds what the other left."""
+    other = find_monitor(CONMON).path
+    words = list(podman.words)
+    words[words.index("--conmon") + 1] = other
+    start(podman, TRAPS)
+    for argv in (words, podman.words):
+        subprocess.run([*argv, "restart", "c"], env=podman.environment, check=True, capture_output=True, timeout=60)
+        assert os.readlink(f"/proc/{podman.monitor_pid('c')}/exe") == os.path.realpath(
+            argv[words.index("--conmon") + 1]
+        )
+    podman("stop", "c")
+    assert podman.state("c", "ExitCode") == "3"
+    assert podman.logs("c") == b"ready\nterm\n" * 3

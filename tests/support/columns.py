@@ -36,7 +36,8 @@ class Monitor:
         return self.name == CONMON
 
 
-def _find(name: str) -> Monitor:
+def find_monitor(name: str) -> Monitor:
+    """The program `conmon` or `remora`; fails where it is not installed."""
     if name == REMORA:
         path = os.environ.get("REMORA_MONITOR") or str(Path(sys.executable).parent / "remora-monitor")
         assert os.access(path, os.X_OK), f"{path} is not there: install Remora, or set REMORA_MONITOR"
@@ -50,7 +51,7 @@ def _find(name: str) -> Monitor:
 def monitor(request: pytest.FixtureRequest) -> Monitor:
     """Each of the two programs in turn."""
     name: str = request.param
-    return _find(name)
+    return find_monitor(name)
 
 
 def pytest_configure(config: pytest.Config) -> None:

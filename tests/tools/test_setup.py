@@ -20,6 +20,7 @@ PACKAGES = (
     "catatonit",
     "busybox-static",
     "libmsgpack-dev",
+    "musl-tools",
     "golang-github-containers-common",
 )
 
