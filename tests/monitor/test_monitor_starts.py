@@ -290,7 +290,7 @@ def test_a_runtime_that_says_it_started_but_names_no_process_is_not_believed(box
         ({"runtime": []}, "runtime"),
         ({"runtime": "runc"}, "runtime"),
         ({"env": [5]}, "env"),
-        ({"log": {"driver": "journald"}}, "log"),
+        ({"log": {"drivers": [{"driver": "nowhere"}]}}, "log"),
         ({"restart": {"policy": "maybe"}}, "restart"),
         ({"preserve_fds": 2000}, "preserve_fds"),
     ],
