@@ -145,5 +145,5 @@ def nothing_kept(record: ContainerRecord, doing: str) -> RemoraError:
             "look there, or run it with --log-driver k8s-file",
         ),
         NONE: ("it keeps no log", "run it with --log-driver k8s-file"),
-    }.get(driver, ("its log is not in a file", "add --log-driver k8s-file when it is made"))
+    }.get(driver, ("its log is in the journal", f"`journalctl CONTAINER_ID_FULL={record.id}` shows it"))
     return RemoraError(f'{doing}: container {record.name} uses the "{driver}" log driver: {why}', hint)
