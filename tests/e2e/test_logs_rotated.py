@@ -53,7 +53,7 @@ def test_a_driver_that_keeps_nothing_is_named_as_by_podman(remora: Remora, drive
     remora("create", "--name", "silent", "--log-driver", driver, "busybox", "true")
     assert remora.run("logs", "silent", status=125).stderr == (
         f"Error: this container is using the '{driver}' log driver, cannot read logs: "
-        "this container is not logging output\n"
+        "this container is not logging output (run it with --log-driver k8s-file)\n"
     )
 
 
