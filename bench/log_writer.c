@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Benchmark of the log writer alone: a child writes lines into a pipe, this process reads them and logs them, as the
- * monitor does, without its loop. Usage: log_writer LENGTH TOTAL_BYTES PATH [copy] `copy` writes what was read as it
- * is: what pipe and file system give without formatting. Prints: MB/s of input, and the seconds of CPU that the reading
- * side took.
+ * monitor does, without its loop. Usage: log_writer LENGTH TOTAL_BYTES PATH [copy|DRIVER] (k8s-file, json-file). `copy`
+ * writes what was read as it is: what pipe and file system give without formatting. Prints: MB/s of input, and the
+ * seconds of CPU that the reading side took.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "log/log.h"
+#include "log/options.h"
 
 enum { READ_SIZE = 65536 };
 
@@ -51,6 +52,7 @@ int main(int argc, char **argv)
     size_t length = argc > 3 ? strtoul(argv[1], NULL, 10) : 0;
     unsigned long long total = argc > 3 ? strtoull(argv[2], NULL, 10) : 0;
     bool copy = argc > 4 && strcmp(argv[4], "copy") == 0;
+    enum log_driver driver = LOG_K8S_FILE;
     unsigned long long got = 0;
     struct timespec begin, end, now;
     struct rusage before, after;
@@ -62,12 +64,12 @@ int main(int argc, char **argv)
     pid_t child;
     ssize_t n;
 
-    if (length < 1 || total < length) {
-        fprintf(stderr, "usage: log_writer LENGTH TOTAL_BYTES PATH [copy]\n");
+    if (length < 1 || total < length || (argc > 4 && !copy && log_driver_parse(argv[4], &driver) < 0)) {
+        fprintf(stderr, "usage: log_writer LENGTH TOTAL_BYTES PATH [copy|DRIVER]\n");
         return 2;
     }
     /* Only a regular file is emptied, and nothing is ever removed: PATH may well be a device. */
-    options.sinks[0] = (struct log_sink_options){.driver = LOG_K8S_FILE, .path = argv[3]};
+    options.sinks[0] = (struct log_sink_options){.driver = driver, .path = argv[3]};
     if (log_open(&log, &options, &what) < 0 || fstat(log.targets[0].fd, &status) < 0 ||
         (S_ISREG(status.st_mode) && ftruncate(log.targets[0].fd, 0) < 0) || pipe2(pipes, O_CLOEXEC) < 0) {
         fprintf(stderr, "log_writer: cannot open %s\n", argv[3]);

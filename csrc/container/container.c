@@ -159,6 +159,7 @@ static void run_over(struct container *container)
     stdio_deinit(&container->stdio);
     fd_close(&container->console);
     container->paused = false;
+    log_finish(&container->monitor->log);
     ending_record(container);
     ending_write_state(container, will_restart(container) ? "restarting" : "exited");
     if (!will_restart(container) && container->failure.phase == NULL)

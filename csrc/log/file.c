@@ -11,27 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log/cri.h"
-#include "log/target.h"
+#include "log/batch.h"
 #include "util/fd.h"
-
-/* What is the same in all batches of a call. */
-struct format {
-    bool json;
-    struct cri_prefix prefix[2]; /* by stream */
-    struct json_tail tail[2];
-};
-
-struct batch {
-    char *text; /* in the scratch */
-    size_t size;
-    size_t prelude; /* of it: what tells of a gap, and is only written with a record behind it */
-    size_t from, next; /* the call's bytes in it */
-    bool open; /* ends in a partial record */
-    bool any; /* has records of the call */
-    char held[JSON_HELD]; /* json-file: at its end */
-    size_t n_held;
-};
 
 int file_describe(struct log_cursor *cursor, int fd)
 {
@@ -68,118 +49,6 @@ int file_open(struct log *log, struct log_target *target)
     target->regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
     target->fd = fd_take(&fd);
     return 0;
-}
-
-/* ---- making a batch ---- */
-
-static void format_init(struct format *format, struct log *log, const struct log_target *target)
-{
-    const struct log_options *options = log->options;
-    char *attributes = log->scratch + SCRATCH_FORMAT;
-    long size;
-
-    format->json = target->driver == LOG_JSON_FILE;
-    if (!format->json) {
-        for (int i = 0; i < 2; i++)
-            cri_prefix_init(&format->prefix[i], &log->local, log_stream_names[i], &log->call.time);
-        return;
-    }
-    /* That it fits was seen at log_open. */
-    size = json_attributes(attributes, JSON_ATTRS_MAX, options->tag, options->labels, options->n_labels);
-    for (int i = 0; i < 2; i++)
-        json_tail_init(&format->tail[i], &log->utc, log_stream_names[i], attributes, size > 0 ? (size_t)size : 0,
-                       &log->call.time);
-}
-
-/* A record of our own. Returns its size. */
-static size_t put_note(const struct format *format, char *to, enum log_stream stream, const char *text, size_t size)
-{
-    if (format->json)
-        return (size_t)(json_record(to, &format->tail[stream], text, size, false) - to);
-    memcpy(to, format->prefix[stream].text, CRI_PREFIX);
-    memcpy(to + CRI_PREFIX, text, size);
-    to[CRI_PREFIX + size] = '\n';
-    return CRI_PREFIX + size + 1;
-}
-
-/* The ends of lines that lost bytes, and a record that tells of the loss. Returns the size. */
-static size_t put_prelude(const struct log_cursor *cursor, const struct format *format, char *to)
-{
-    char text[NOTE_MAX];
-    size_t size = 0;
-
-    if (!cursor_has_gap(cursor))
-        return 0;
-    if (cursor->gap[LOG_STDOUT] > 0 && (cursor->open_line[LOG_STDOUT] || cursor->held_size[LOG_STDOUT] > 0))
-        size += put_note(format, to, LOG_STDOUT, cursor->held[LOG_STDOUT], cursor->held_size[LOG_STDOUT]);
-    /* The record of the gap is one of stderr's, and must be a line of its own. */
-    if (cursor->open_line[LOG_STDERR] || (cursor->gap[LOG_STDERR] > 0 && cursor->held_size[LOG_STDERR] > 0))
-        size += put_note(format, to + size, LOG_STDERR, cursor->held[LOG_STDERR],
-                         cursor->gap[LOG_STDERR] > 0 ? cursor->held_size[LOG_STDERR] : 0);
-    return size + put_note(format, to + size, LOG_STDERR, text, cursor_gap_text(cursor, text));
-}
-
-/* The prelude is in the file. */
-static void prelude_done(struct log_cursor *cursor)
-{
-    if (!cursor_has_gap(cursor))
-        return;
-    for (int i = 0; i < 2; i++) {
-        if (cursor->gap[i] > 0) {
-            cursor->open_line[i] = false;
-            cursor->held_size[i] = 0;
-        }
-        cursor->gap[i] = 0;
-    }
-    cursor->open_line[LOG_STDERR] = false;
-    cursor->cause[0] = '\0';
-    cursor->gaps++;
-}
-
-static void make_records(struct log *log, const struct log_cursor *cursor, const struct format *format,
-                         struct batch *batch)
-{
-    const struct log_call *call = &log->call;
-    const char *from = call->bytes + cursor->done, *end = call->bytes + call->end, *next;
-    char *to = batch->text + batch->prelude;
-    size_t capacity = SCRATCH_FORMAT - batch->prelude, size;
-
-    if (format->json) {
-        /* A gap in the middle of a character: its beginning is told with the gap. */
-        batch->n_held = cursor->gap[call->stream] > 0 ? 0 : cursor->held_size[call->stream];
-        memcpy(batch->held, cursor->held[call->stream], sizeof(batch->held));
-        next = json_format(to, capacity, &format->tail[call->stream], batch->held, &batch->n_held, from, end, &size,
-                           &batch->open);
-    } else {
-        next = cri_format(to, capacity, &format->prefix[call->stream], from, end, &size, &batch->open);
-    }
-    batch->next = (size_t)(next - call->bytes);
-    batch->size += size;
-    batch->any = size > 0;
-}
-
-/* At the end of a run: characters that never became whole. */
-static void make_last_words(const struct log_cursor *cursor, const struct format *format, struct batch *batch)
-{
-    for (int i = 0; i < 2; i++)
-        if (format->json && cursor->held_size[i] > 0 && cursor->gap[i] == 0)
-            batch->size += (size_t)(json_record(batch->text + batch->size, &format->tail[i], cursor->held[i],
-                                                cursor->held_size[i], true) -
-                                    (batch->text + batch->size));
-    batch->next = 1;
-}
-
-static void make_batch(struct log *log, const struct log_target *target, const struct format *format,
-                       struct batch *batch)
-{
-    const struct log_cursor *cursor = target_cursor(target);
-
-    *batch = (struct batch){.text = log->scratch, .from = cursor->done, .open = cursor->open_line[log->call.stream]};
-    batch->prelude = batch->size = put_prelude(cursor, format, batch->text);
-    if (log->call.kind == LOG_CALL_FINISH)
-        make_last_words(cursor, format, batch);
-    else
-        make_records(log, cursor, format, batch);
 }
 
 /* ---- writing it ---- */
@@ -224,23 +93,9 @@ static size_t append(const struct log_target *target, const char *bytes, size_t 
     return whole;
 }
 
-/* How far the call is dealt with by `size` bytes of the batch, which end with a record. */
-static size_t position_of(const struct log *log, const struct format *format, const struct batch *batch, size_t size,
-                          bool *open)
-{
-    const char *at = log->call.bytes + batch->from, *end = log->call.bytes + log->call.end;
-    const char *record = batch->text + batch->prelude, *stop = batch->text + size;
-
-    while (record < stop) {
-        record = (const char *)memchr(record, '\n', (size_t)(stop - record)) + 1;
-        at = format->json ? json_record_end(at, end, open) : cri_record_end(at, end, open);
-    }
-    return (size_t)(at - log->call.bytes);
-}
-
 /* Note that the first `size` bytes of the batch, from `before` on newly so, are in the file. */
-static void note(struct log *log, struct log_target *target, const struct format *format, const struct batch *batch,
-                 size_t before, size_t size, int error, size_t torn)
+static void note(struct log *log, struct log_target *target, const struct batch_format *format,
+                 const struct batch *batch, size_t before, size_t size, int error, size_t torn)
 {
     enum log_stream stream = log->call.stream;
     struct log_cursor *next = target_step(target);
@@ -252,11 +107,11 @@ static void note(struct log *log, struct log_target *target, const struct format
     next->size += (int64_t)(size - before + torn);
     next->total += (int64_t)(size - before);
     if (size > 0 && batch->prelude > 0)
-        prelude_done(next);
+        batch_prelude_done(next);
     if (size < batch->size && log->call.kind == LOG_CALL_FINISH)
         done = batch->from;
     else if (size < batch->size)
-        done = size > batch->prelude ? position_of(log, format, batch, size, &open) : batch->from;
+        done = size > batch->prelude ? batch_position(log, format, batch, size, &open) : batch->from;
     if (log->call.kind == LOG_CALL_WRITE) {
         next->written[stream] += done - next->done;
         if (size > batch->prelude)
@@ -274,14 +129,6 @@ static void note(struct log *log, struct log_target *target, const struct format
     target_commit(target);
 }
 
-/* The end of the first record behind `from`. */
-static size_t record_behind(const struct batch *batch, size_t from)
-{
-    const char *newline = from < batch->size ? memchr(batch->text + from, '\n', batch->size - from) : NULL;
-
-    return newline != NULL ? (size_t)(newline + 1 - batch->text) : batch->size;
-}
-
 /*
  * How many bytes of the batch from `done` on still belong into the file: whole records below the limit, but at least
  * one. May begin a new file. *full: that failed, and the file grows for the rest of the call.
@@ -291,7 +138,7 @@ static size_t part_of(struct log_target *target, const struct batch *batch, size
     int64_t limit = target->regular && !*full ? target->options->max_size : 0;
     size_t left = batch->size - done;
     /* What tells of a gap stays with the record behind it. */
-    size_t least = record_behind(batch, done == 0 ? batch->prelude : done) - done;
+    size_t least = batch_record_end(batch, done == 0 ? batch->prelude : done) - done;
     int64_t size = target_cursor(target)->size;
     const char *newline = NULL;
 
@@ -317,12 +164,12 @@ static size_t below_total(const struct log_target *target, const struct batch *b
         return part;
     if (room <= 0)
         return 0;
-    end = record_behind(batch, done + (size_t)room - 1) - done;
+    end = batch_record_end(batch, done + (size_t)room - 1) - done;
     return end < part ? end : part;
 }
 
 /* Write a batch in parts. False: the rest of it, and of the call, can't be written now. */
-static bool write_batch(struct log *log, struct log_target *target, const struct format *format,
+static bool write_batch(struct log *log, struct log_target *target, const struct batch_format *format,
                         const struct batch *batch, bool *full)
 {
     size_t done = 0;
@@ -335,13 +182,13 @@ static bool write_batch(struct log *log, struct log_target *target, const struct
         note(log, target, format, batch, 0, 0, 0, 0);
     while (done < batch->size) {
         /* A record that is in the file in part is finished there. */
-        size_t part = already > 0 ? record_behind(batch, already - 1) : part_of(target, batch, done, full);
+        size_t part = already > 0 ? batch_record_end(batch, already - 1) : part_of(target, batch, done, full);
         size_t floor = done > 0 ? 0 : batch->any ? batch->prelude : batch->size - 1;
         size_t whole, torn;
         int error;
 
         if (already > 0 && part <= floor)
-            part = record_behind(batch, floor);
+            part = batch_record_end(batch, floor);
         part = already > 0 ? part : below_total(target, batch, done, part);
         if (part == 0) {
             target_lose_rest(log, target, 0, NULL);
@@ -390,7 +237,7 @@ void file_call(struct log *log, struct log_target *target)
 {
     const struct log_call *call = &log->call;
     bool impatient = log->options->streams[call->stream].policy == LOG_DROP && call->kind == LOG_CALL_WRITE;
-    struct format format;
+    struct batch_format format;
     struct batch batch;
     bool full = false;
 
@@ -410,7 +257,7 @@ void file_call(struct log *log, struct log_target *target)
         target_lose_rest(log, target, ENOMEM, NULL);
         return;
     }
-    format_init(&format, log, target);
+    batch_format_init(&format, log, target);
     while (target_cursor(target)->done < call->end) {
         int64_t begin = impatient ? log_monotonic() : 0;
 
@@ -420,7 +267,7 @@ void file_call(struct log *log, struct log_target *target)
         }
         if (!mend(log, target))
             return;
-        make_batch(log, target, &format, &batch);
+        batch_make(log, target, &format, &batch);
         if (!write_batch(log, target, &format, &batch, &full))
             return;
         if (impatient)
@@ -453,7 +300,7 @@ void file_resume(struct log *log, struct log_target *target)
     static const size_t room = SCRATCH_FORMAT;
     const struct log_cursor *cursor = target_cursor(target);
     struct log_cursor *next;
-    struct format format;
+    struct batch_format format;
     struct batch batch;
     struct stat status;
     ssize_t n;
@@ -474,8 +321,8 @@ void file_resume(struct log *log, struct log_target *target)
         target->already = 1;
         return;
     }
-    format_init(&format, log, target);
-    make_batch(log, target, &format, &batch);
+    batch_format_init(&format, log, target);
+    batch_make(log, target, &format, &batch);
     file = malloc(room);
     if (file == NULL)
         return;

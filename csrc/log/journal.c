@@ -24,12 +24,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "log/journal_fields.h"
 #include "log/target.h"
 #include "util/fd.h"
 
 #define SOCKET_PATH "/run/systemd/journal/socket"
 #define NOT_SENT UINT32_MAX
-#define KEY_MAX 64
 #define SEND_BUFFER (8 * 1024 * 1024)
 #define PATIENCE_SECONDS 5 /* for a journal that is there but reads nothing: then the container goes on */
 
@@ -40,10 +40,6 @@ enum entry_kind {
     ENTRY_GAP,
 };
 
-struct fields {
-    struct iovec id, names, labels;
-};
-
 /* What an entry's header refers to; in the scratch. */
 struct parts {
     char head[16], priority[16], note[NOTE_MAX];
@@ -51,99 +47,14 @@ struct parts {
     size_t n;
 };
 
-/* ---- fields ---- */
-
-/* A label's key as a field's name: A-Z, 0-9 and _, no digit or _ first. Its size. */
-static size_t field_name(char to[KEY_MAX], const char *key, const char *end)
-{
-    size_t size = 0;
-
-    for (; key < end && size < KEY_MAX; key++) {
-        char c = *key >= 'a' && *key <= 'z' ? (char)(*key - 'a' + 'A') : *key;
-        bool digit = c >= '0' && c <= '9', letter = c >= 'A' && c <= 'Z';
-
-        if (!letter && !digit)
-            c = '_';
-        if (size > 0 || letter)
-            to[size++] = c;
-    }
-    return size;
-}
-
-static size_t put_length(char *to, uint64_t length)
-{
-    for (int i = 0; i < 8; i++)
-        to[i] = (char)(length >> (8 * i));
-    return 8;
-}
-
-/* `KEY=value\n`, or the binary form. Returns the end, or NULL when it doesn't fit. */
-static char *put_field(char *to, const char *end, const char *key, size_t key_size, const char *value, size_t size)
-{
-    if (to == NULL || (size_t)(end - to) < key_size + size + 16)
-        return NULL;
-    memcpy(to, key, key_size);
-    to += key_size;
-    if (memchr(value, '\n', size) != NULL) {
-        *to++ = '\n';
-        to += put_length(to, size);
-    } else {
-        *to++ = '=';
-    }
-    memcpy(to, value, size);
-    to += size;
-    *to++ = '\n';
-    return to;
-}
-
-static char *put_text(char *to, const char *end, const char *key, const char *value)
-{
-    return put_field(to, end, key, strlen(key), value, strlen(value));
-}
-
-/* The fields that are the same in each entry: 0 or -E2BIG. */
-static int make_fields(struct fields *fields, const struct log_options *options, char *to, size_t capacity)
-{
-    const char *end = to + capacity, *id = options->id != NULL ? options->id : "";
-    bool tagged = options->tag != NULL && options->tag[0] != '\0';
-    bool named = options->name != NULL && options->name[0] != '\0';
-    char *at = to, brief[13] = "", key[KEY_MAX];
-
-    strncat(brief, id, sizeof(brief) - 1);
-    fields->id.iov_base = at;
-    at = put_text(at, end, "CONTAINER_ID_FULL", id);
-    fields->names.iov_base = at;
-    at = put_text(at, end, "CONTAINER_ID", brief);
-    if (tagged)
-        at = put_text(at, end, "CONTAINER_TAG", options->tag);
-    if (named)
-        at = put_text(at, end, "CONTAINER_NAME", options->name);
-    at = put_text(at, end, "SYSLOG_IDENTIFIER", tagged ? options->tag : named ? options->name : brief);
-    fields->labels.iov_base = at;
-    for (size_t i = 0; i < options->n_labels; i++) {
-        const char *value = strchrnul(options->labels[i], '=');
-        size_t size = field_name(key, options->labels[i], value);
-
-        value += *value == '=';
-        if (size > 0)
-            at = put_field(at, end, key, size, value, strlen(value));
-    }
-    if (at == NULL)
-        return -E2BIG;
-    fields->id.iov_len = (size_t)((char *)fields->names.iov_base - (char *)fields->id.iov_base);
-    fields->names.iov_len = (size_t)((char *)fields->labels.iov_base - (char *)fields->names.iov_base);
-    fields->labels.iov_len = (size_t)(at - (char *)fields->labels.iov_base);
-    return 0;
-}
-
 int journal_open(struct log *log, struct log_target *target)
 {
     const struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
     const int size = SEND_BUFFER;
     char text[SCRATCH_TEXT];
-    struct fields fields;
+    struct journal_fields fields;
 
-    if (make_fields(&fields, log->options, text, sizeof(text)) < 0)
+    if (journal_fields_make(&fields, log->options, text, sizeof(text)) < 0)
         return -E2BIG;
     target->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (target->fd < 0)
@@ -189,7 +100,7 @@ static void add(struct parts *parts, const void *bytes, size_t size)
         parts->iov[parts->n++] = (struct iovec){(void *)(uintptr_t)bytes, size};
 }
 
-static void add_fields(struct parts *parts, const struct fields *fields, int priority, bool partial)
+static void add_fields(struct parts *parts, const struct journal_fields *fields, int priority, bool partial)
 {
     add(parts, "\n", 1);
     add(parts, fields->id.iov_base, fields->id.iov_len);
@@ -205,7 +116,7 @@ static void add_fields(struct parts *parts, const struct fields *fields, int pri
 static void add_head(struct parts *parts, size_t size, bool binary)
 {
     memcpy(parts->head, binary ? "MESSAGE\n" : "MESSAGE=", 8);
-    add(parts, parts->head, binary ? 8 + put_length(parts->head + 8, size) : 8);
+    add(parts, parts->head, binary ? 8 + journal_put_length(parts->head + 8, size) : 8);
 }
 
 static int stream_priority(enum log_stream stream, int own)
@@ -227,7 +138,7 @@ static int prefix_of(const char *joined, size_t n_joined, const char *from, size
 }
 
 static void make_gap(struct parts *parts, struct log_entry *entry, const struct log_cursor *cursor,
-                     const struct fields *fields)
+                     const struct journal_fields *fields)
 {
     *entry = (struct log_entry){.kind = ENTRY_GAP};
     add_head(parts, 0, false);
@@ -237,7 +148,7 @@ static void make_gap(struct parts *parts, struct log_entry *entry, const struct 
 
 /* `size` bytes of the call, from `from` on, behind what is joined. */
 static void make_text(struct log *log, struct parts *parts, struct log_entry *entry, const struct log_cursor *cursor,
-                      const struct fields *fields, const char *from, size_t size)
+                      const struct journal_fields *fields, const char *from, size_t size)
 {
     enum log_stream stream = (enum log_stream)entry->stream;
     const char *joined = log->joined[stream];
@@ -265,7 +176,7 @@ static void make_text(struct log *log, struct parts *parts, struct log_entry *en
 
 /* The next entry after what the cursor says. False: there is none, but maybe the beginning of a line. */
 static bool make_entry(struct log *log, struct parts *parts, struct log_entry *entry, const struct log_cursor *cursor,
-                       const struct fields *fields)
+                       const struct journal_fields *fields)
 {
     const struct log_call *call = &log->call;
     const char *from = call->bytes + cursor->done, *newline;
@@ -443,7 +354,7 @@ void journal_call(struct log *log, struct log_target *target)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     bool impatient = target->stalled || options->streams[log->call.stream].policy == LOG_DROP;
     struct log_cursor ahead;
-    struct fields fields;
+    struct journal_fields fields;
     struct parts *parts;
     int error;
 
@@ -454,7 +365,7 @@ void journal_call(struct log *log, struct log_target *target)
         lose(log, target, ENOMEM);
         return;
     }
-    make_fields(&fields, options, log->scratch + SCRATCH_FORMAT, SCRATCH_TEXT);
+    journal_fields_make(&fields, options, log->scratch + SCRATCH_FORMAT, SCRATCH_TEXT);
     parts = (struct parts *)(void *)log->scratch;
     for (;;) {
         ahead = *target_cursor(target);

@@ -268,6 +268,7 @@ int log_reopen(struct log *log)
 
 void log_resume(struct log *log)
 {
+    tzset();
     log->scratch = NULL;
     log->local.text[0] = log->utc.text[0] = '\0';
     for (size_t i = 0; i < log->n_targets; i++) {

@@ -91,8 +91,6 @@ int log_options_parse(struct log_options *options, struct msg *msg, const msgpac
 
     *options = (struct log_options){.tag = msg_text(msg, map, "tag", "")};
     *what = "log drivers";
-    if (drivers == NULL && msg_get(map, "driver") != NULL)
-        r = parse_sink(options, msg, map);
     if (drivers != NULL && drivers->size > LOG_SINKS_MAX)
         return -EINVAL;
     for (uint32_t i = 0; r == 0 && drivers != NULL && i < drivers->size; i++)

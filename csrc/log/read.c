@@ -82,12 +82,11 @@ static int take_piece(struct log_reader *reader, bool last)
 /* All whole lines of the buffer, of which `fresh` bytes at the end are new; a long one that fills it in a piece. */
 static int take_buffer(struct log_reader *reader, size_t fresh)
 {
-    char *end = reader->buffer + reader->size;
     char *line = reader->buffer;
     /* Only what is new can hold the newline. */
-    char *last = memrchr(end - fresh, '\n', fresh);
+    char *from = line + reader->size - fresh;
+    char *last = memrchr(from, '\n', fresh);
     size_t done = last != NULL ? (size_t)(last + 1 - line) : reader->size == READ_BLOCK ? READ_BLOCK : 0;
-    char *newline = last != NULL ? memchr(end - fresh, '\n', fresh) : NULL;
     int r = 0;
 
     if (done > 0) {
@@ -96,10 +95,11 @@ static int take_buffer(struct log_reader *reader, size_t fresh)
     }
     if (last == NULL && done > 0)
         r = take_piece(reader, false);
-    while (newline != NULL && r >= 0) {
+    while (last != NULL && from <= last && r >= 0) {
+        char *newline = memchr(from, '\n', (size_t)(last + 1 - from));
+
         r = take_line(reader, line, (size_t)(newline - line), reader->offset + (line - reader->buffer));
-        line = newline + 1;
-        newline = line <= last ? memchr(line, '\n', (size_t)(last + 1 - line)) : NULL;
+        line = from = newline + 1;
     }
     reader->size -= done;
     reader->offset += (off_t)done;

@@ -47,7 +47,10 @@ def attach(
     sequence = keys.parse(record.spec["detach_keys"] if detach_keys is None else detach_keys)
     spec = record.spec
     if logs.is_passthrough(spec):
-        raise logs.nothing_kept(record, "attaching")
+        raise RemoraError(
+            f"attaching to container {record.name}: with the log driver passthrough nobody but itself has its streams",
+            logs.whereabouts(logs.PASSTHROUGH),
+        )
     connection = control.connect(settings, record)
     if connection is None:
         state = states.derive(settings, record)

@@ -13,7 +13,7 @@ from remora.frontend import builtin
 from remora.frontend.arguments import ArgumentTypeError
 from remora.frontend.commands import selection
 from remora.frontend.container import record as records
-from remora.frontend.container.logs import JOURNALD, JSON_FILE, K8S_FILE, path_of
+from remora.frontend.container.logs import JOURNALD, JSON_FILE, K8S_FILE, path_of, whereabouts
 from remora.frontend.errors import RemoraError, os_error_text
 
 TYPE_CHECKING = False
@@ -101,7 +101,8 @@ class Source:
         if driver is None:
             raise RemoraError(
                 f"this container is using the '{next(iter(sinks))}' log driver, cannot read logs: "
-                "this container is not logging output"
+                "this container is not logging output",
+                whereabouts(next(iter(sinks))),
             )
         self.record = record
         self.path: str = path_of(record, sinks[driver])

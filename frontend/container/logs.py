@@ -133,17 +133,8 @@ def check_stdio() -> None:
             )
 
 
-def nothing_kept(record: ContainerRecord, doing: str) -> RemoraError:
-    """The error for a container none of whose drivers keeps what can be read or joined.
-
-    doing: what was wanted, as "reading the log" or "attaching".
-    """
-    driver = record.spec["log"]["drivers"][0]["driver"]
-    why, hint = {
-        PASSTHROUGH: (
-            "its output goes straight to where the command that started it had its own",
-            "look there, or run it with --log-driver k8s-file",
-        ),
-        NONE: ("it keeps no log", "run it with --log-driver k8s-file"),
-    }.get(driver, ("its log is not in a file", "add --log-driver k8s-file when it is made"))
-    return RemoraError(f'{doing}: container {record.name} uses the "{driver}" log driver: {why}', hint)
+def whereabouts(driver: str) -> str:
+    """Where to look for the output of a container that a driver keeps nothing of, as a hint."""
+    if driver == PASSTHROUGH:
+        return "its output goes straight to where the command that started it had its own: look there"
+    return "run it with --log-driver k8s-file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
 import stat
@@ -121,7 +122,21 @@ def test_a_client_that_goes_ends_the_input(caller: Caller) -> None:
     first, second = caller.client(), caller.client()
     caller.begin()
     first.send(b"one\n")
+    for client in (first, second):
+        assert client.until(b"one\n") == b"one\n"
+    first.close()
+    assert second.rest() == {STDOUT: b"over\n"}
+
+
+@pytest.mark.conmon_fails("the reset that such a client leaves is no end to it")
+def test_a_client_that_goes_with_output_unread_ends_the_input(caller: Caller) -> None:
+    caller.create("sh", "-c", "cat; echo over", options=["-i"])
+    first, second = caller.client(), caller.client()
+    second.socket.settimeout(3)
+    caller.begin()
+    first.send(b"one\n")
     second.until(b"one\n")
+    select.select([first.socket], [], [], 3)
     first.close()
     assert second.rest() == {STDOUT: b"over\n"}
 

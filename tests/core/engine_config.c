@@ -60,6 +60,9 @@ static void put_good(struct msg_out *out, const char *key)
         msg_put_bool(out, key, true);
     else if (strcmp(key, "log") == 0) {
         msg_put_key(out, key);
+        msgpack_pack_map(&out->packer, 1);
+        msg_put_key(out, "drivers");
+        msgpack_pack_array(&out->packer, 1);
         msgpack_pack_map(&out->packer, 2);
         msg_put_text(out, "driver", "k8s-file");
         msg_put_text(out, "path", "/log");

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,9 @@ struct text {
 
 static inline void text_add(struct text *text, const void *bytes, size_t size)
 {
-    text->bytes = realloc(text->bytes, text->size + size + 1);
+    /* Twice as much each time: a sanitizer copies at every growth. */
+    if (text->bytes == NULL || malloc_usable_size(text->bytes) <= text->size + size)
+        text->bytes = realloc(text->bytes, 2 * (text->size + size) + 1);
     assert(text->bytes != NULL);
     memcpy(text->bytes + text->size, bytes, size);
     text->size += size;

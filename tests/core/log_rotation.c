@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "log_rotating.h"
+#include "log_writing.h"
 
 enum { DEADLINE_MS = 30000 };
 
@@ -125,6 +126,43 @@ static void a_busy_writer_loses_no_line(bool json, bool linked, int64_t max_size
     expect(&follower, lines - 1);
     expect_end(&follower);
     rotating_close(&log);
+}
+
+/* The same with the monitor's own writer, which rotates in the middle of a call. */
+static void our_own_writer_loses_no_line(enum log_driver driver)
+{
+    enum { LINES = 20000, MAX_FILES = 16 };
+    struct log_options *options = new_options(driver, "log");
+    static struct follower follower;
+    int lock = remora_lock(run_dir, false);
+    struct rotating names = {.path = "log", .max_files = MAX_FILES, .fd = -1};
+    struct timespec now;
+    const char *what = NULL;
+    char text[8192];
+    struct log log;
+
+    assert(lock >= 0);
+    options->sinks[0].max_size = 4000;
+    options->sinks[0].max_files = MAX_FILES;
+    assert(log_open(&log, options, &what) == 0);
+    follow(&follower, lock, -1);
+    for (int number = 0, size = 0; number < LINES; number++) {
+        size += snprintf(text + size, sizeof(text) - (size_t)size, "%d\n", number);
+        if (number % 97 != 96 && number < LINES - 1)
+            continue;
+        clock_gettime(CLOCK_REALTIME, &now);
+        /* The last line in two pieces, which may come to lie in two files. */
+        log_write(&log, LOG_STDOUT, &now, text, (size_t)size - 2);
+        log_write(&log, LOG_STDOUT, &now, text + size - 2, 2);
+        size = 0;
+        expect(&follower, number - 300);
+    }
+    assert(first_cursor(&log)->rotations > 150);
+    close(lock);
+    expect(&follower, LINES - 1);
+    expect_end(&follower);
+    log_deinit(&log);
+    rotating_close(&names);
 }
 
 /* The reader is stopped, and looks again after many rotations. */
@@ -320,6 +358,8 @@ int main(void)
     a_busy_writer_loses_no_line(false, true, 1000, 16, 60000, 100);
     a_busy_writer_loses_no_line(true, true, 3000, 16, 60000, 100);
     a_busy_writer_loses_no_line(false, false, 50, 64, 3000, 30); /* a file for each record */
+    our_own_writer_loses_no_line(LOG_K8S_FILE);
+    our_own_writer_loses_no_line(LOG_JSON_FILE);
     many_rotations_between_two_looks_lose_nothing(1);
     many_rotations_between_two_looks_lose_nothing(2);
     many_rotations_between_two_looks_lose_nothing(30);

@@ -27,7 +27,7 @@ CONFIG: dict[str, object] = {
     "env": ["PATH=/bin"],
     "tty": False,
     "stop_signal": 15,
-    "log": {"driver": "none"},
+    "log": {"drivers": [{"driver": "none"}]},
     "restart": {"policy": "no", "max": 0},
     "attach": None,
     "remove": [["unlink", "/d/spec.json"], ["tree", "/d"]],
@@ -67,7 +67,7 @@ def configs() -> dict[str, bytes]:
     }
     return {
         "none": pack(CONFIG),
-        "file": pack({**CONFIG, "log": {"driver": "k8s-file", "path": "/d/log", "max_size": 0}}),
+        "file": pack({**CONFIG, "log": {"drivers": [{"driver": "k8s-file", "path": "/d/log", "max_size": 0}]}}),
         "drivers": pack({**CONFIG, "log": log}),
         "restart": pack({**CONFIG, "restart": {"policy": "on-failure", "max": 3}, "preserve_fds": 2, "tty": True}),
         "attach": pack({**CONFIG, "attach": {"stdin": True, "block": True}, "remove": [], "rows": 24, "cols": 80}),

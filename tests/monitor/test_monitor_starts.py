@@ -290,7 +290,8 @@ def test_a_runtime_that_says_it_started_but_names_no_process_is_not_believed(box
         ({"runtime": []}, "runtime"),
         ({"runtime": "runc"}, "runtime"),
         ({"env": [5]}, "env"),
-        ({"log": {"drivers": [{"driver": "nowhere"}]}}, "log"),
+        ({"log": {"drivers": [{"driver": "syslog"}]}}, "log drivers"),
+        ({"log": {"stderr": {"policy": "rate"}}}, "log stderr"),
         ({"restart": {"policy": "maybe"}}, "restart"),
         ({"preserve_fds": 2000}, "preserve_fds"),
     ],
@@ -304,8 +305,8 @@ def test_a_configuration_that_cannot_be_is_refused_by_key(box: Box, overrides: d
 @pytest.mark.parametrize(
     ("overrides", "phase"),
     [
-        ({"log": {"driver": "k8s-file", "path": "/no/such/folder/log"}}, "open log"),
-        ({"log": {"driver": "k8s-file", "path": "/proc"}}, "open log"),
+        ({"log": {"drivers": [{"driver": "k8s-file", "path": "/no/such/folder/log"}]}}, "open log"),
+        ({"log": {"drivers": [{"driver": "k8s-file", "path": "/proc"}]}}, "open log"),
         ({"rootfs": "/no/such/folder/merged"}, "make the mount point"),
     ],
 )

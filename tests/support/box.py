@@ -88,7 +88,7 @@ class Box:
             "cgroup": f"/remora/{self.id}",
             "tty": tty,
             "stdin": False,
-            "log": {"driver": "k8s-file", "path": str(self.data / "log")},
+            "log": {"drivers": [{"driver": "k8s-file", "path": str(self.data / "log")}]},
             "restart": {"policy": "no", "max": 0},
             "stop_signal": 15,
             "stop_timeout": 10,

@@ -46,7 +46,8 @@ class Trial:
 
 
 CODE = 7
-SCRIPT = ("sh", "-c", "trap '' PIPE; read line; echo out; echo err >&2; exit 7")
+SCRIPT = ("sh", "-c", f"trap '' PIPE; read line </tmp/gate/go; echo out; echo err >&2; exit {CODE}")
+RETYPE = 2.0  # seconds after which somebody at a keyboard would type again
 SPIN = 1.0  # seconds of processor time that a phase may cost
 
 
@@ -79,6 +80,27 @@ def ended_right(box: Box, code: int = CODE) -> str:
     return outcome
 
 
+class Gate:
+    """A fifo that the container's process reads, so that what it is told doesn't pass through the monitor."""
+
+    def __init__(self, box: Box) -> None:
+        folder = box.folder / "gate"
+        folder.mkdir()
+        os.mkfifo(folder / "go")
+        box.binds["gate"] = folder
+        self._fd = os.open(folder / "go", os.O_RDWR | os.O_CLOEXEC)
+
+    def open(self) -> None:
+        """Let one who waits go on."""
+        os.write(self._fd, b"\n")
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
 def start(box: Box, trial: Trial) -> str:
     """From the runtime's end to the first output: the runtime is held until the fault is in place."""
     folder = box.folder
@@ -89,14 +111,15 @@ def start(box: Box, trial: Trial) -> str:
     script.write_text(f'#!/bin/sh\ncase " $* " in *" run "*) {wait};; esac\nexec {box.runtime[0]} "$@"\n')
     script.chmod(0o755)
     box.runtime = [str(script)]
-    spawner = box.start(*SCRIPT, stdin=True, attach={"stdin": True})
-    (folder / "arrived").read_bytes()
-    with trial.on(parts_of(box)):
-        (folder / "go").write_text("\n")
-        return started_or_told(box, spawner)
+    with Gate(box) as gate:
+        spawner = box.start(*SCRIPT, attach={})
+        (folder / "arrived").read_bytes()
+        with trial.on(parts_of(box)):
+            (folder / "go").write_text("\n")
+            return started_or_told(box, spawner, gate)
 
 
-def started_or_told(box: Box, spawner: Connection) -> str:
+def started_or_told(box: Box, spawner: Connection, gate: Gate) -> str:
     """It runs and ends with its own code, or the spawner was told why not."""
     try:
         spawner.started(DEADLINE)
@@ -104,11 +127,18 @@ def started_or_told(box: Box, spawner: Connection) -> str:
         spawner.close()
         box.assert_gone()
         return "told"
-    spawner.send_packet(core.STDIN, b"\n")
+    except MonitorGone:
+        pass  # a spawner that was cut off
+    return started_right(box, spawner, gate)
+
+
+def started_right(box: Box, spawner: Connection, gate: Gate) -> str:
+    """A container that runs comes to its own end."""
+    gate.open()
     _, told, _ = received(spawner)
     spawner.close()
     assert ended_right(box) == "right"
-    # A spawner that was cut off was told by that; the record counts.
+    # Cut off is told, too; the record counts.
     return "told" if told is None else verdict(told)
 
 
@@ -177,6 +207,20 @@ def still_running(box: Box) -> None:
     assert status["status"] == "running"
 
 
+def typed(client: Connection, text: bytes) -> str:
+    """Type, and read what `cat` makes of it; `lost` when it had to be typed again."""
+    for outcome in ("right", "lost"):
+        client.send_packet(core.STDIN, text)
+        try:
+            while (packet := client.receive(RETYPE)).kind != core.STDOUT:
+                pass
+            assert packet.payload == text
+            return outcome
+        except TimeoutError:
+            continue
+    raise AssertionError("what is typed does not arrive")
+
+
 def attach(box: Box, trial: Trial) -> str:
     """A client comes, attaches, types, reads, and goes."""
     spawner = box.started("cat", stdin=True, attach={"stdin": True})
@@ -189,10 +233,7 @@ def attach(box: Box, trial: Trial) -> str:
             with box.connect() as client:
                 client.send({"op": "attach", "stdin": True})
                 assert client.reply("attach", DEADLINE)["ok"] is True
-                client.send_packet(core.STDIN, b"typed\n")
-                while (packet := client.receive(5)).kind != core.STDOUT:
-                    pass
-                assert packet.payload == b"typed\n"
+                outcome = typed(client, b"typed\n")
         except (MonitorGone, RequestFailed):
             outcome = "told"
         still_running(box)
@@ -210,7 +251,8 @@ def attach(box: Box, trial: Trial) -> str:
 
 def exec_(box: Box, trial: Trial) -> str:
     """A command is run in the container."""
-    spawner = box.started("sh", "-c", "read line; exit 7", stdin=True, attach={"stdin": True})
+    gate = Gate(box)
+    spawner = box.started(*SCRIPT, attach={})
     parts = parts_of(box)
     with box.connect() as client:  # what an exec keeps for good is there after the first
         exec_once(box, client, "e0")
@@ -226,8 +268,9 @@ def exec_(box: Box, trial: Trial) -> str:
         still_running(box)
     after = settled_descriptors(parts.keeper, before)
     assert after == before, (before, after)
-    spawner.send_packet(core.STDIN, b"\n")
-    received(spawner)
+    with gate:
+        gate.open()
+        received(spawner)
     spawner.close()
     ended_right(box)
     return outcome
@@ -281,19 +324,17 @@ def stop(box: Box, trial: Trial) -> str:
 
 def ending(box: Box, trial: Trial, runs: int = 1, **overrides: object) -> str:
     """The container ends by itself, with somebody attached and somebody waiting."""
-    spawner = box.started(*SCRIPT, tty=False, stdin=True, attach={"stdin": True}, **overrides)
+    gate = Gate(box)
+    spawner = box.started(*SCRIPT, tty=False, attach={}, **overrides)
     drain = Drain(spawner)
     outcome = "right"
-    with box.connect() as waiter:
+    with gate, box.connect() as waiter:
         waiter.send({"op": "wait"})
         waiter.send({"op": "status"})
         waiter.reply("status", DEADLINE)
         with trial.on(parts_of(box)):
-            spawner.send_packet(core.STDIN, b"\n")
-            for _ in range(runs - 1):
-                eventually(lambda: drain.ended or "restarted" in drain.events, "the container runs again", timeout=10)
-                with contextlib.suppress(MonitorGone):
-                    spawner.send_packet(core.STDIN, b"\n")
+            for _ in range(runs):
+                gate.open()
             try:
                 outcome = verdict(waiter.reply("wait", DEADLINE)["record"])
             except MonitorGone:

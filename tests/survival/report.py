@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+# right: nobody noticed. told: who asked for something was told that it failed. lost: one packet of input, of which
+# nobody can say whether it arrived. unmade: the process did not come to that call.
+OUTCOMES = ("right", "told", "lost", "unmade", "wrong")
+
 
 class Report:
     """Collects: `figure` for one number after another, `row` for the fault table."""
@@ -30,16 +34,15 @@ class Report:
         text = []
         if self._rows:
             text += ["", "fault table: calls made to fail once", ""]
-            text.append(
-                f"{'phase':<10} {'process':<8} {'call':<18} {'right':>6} {'told':>6} {'unmade':>6} {'WRONG':>6}"
-            )
+            heads = " ".join(f"{key if key != 'wrong' else 'WRONG':>6}" for key in OUTCOMES)
+            text.append(f"{'phase':<15} {'process':<8} {'call':<18} {heads}")
             for (phase, part, call), counts in sorted(self._rows.items()):
-                cells = " ".join(f"{counts[key] or '':>6}" for key in ("right", "told", "unmade", "wrong"))
-                text.append(f"{phase:<10} {part:<8} {call:<18} {cells}".rstrip())
+                cells = " ".join(f"{counts[key] or '':>6}" for key in OUTCOMES)
+                text.append(f"{phase:<15} {part:<8} {call:<18} {cells}".rstrip())
             total: Counter[str] = Counter()
             for counts in self._rows.values():
                 total += counts
-            text.append("all: " + ", ".join(f"{total[key]} {key}" for key in ("right", "told", "unmade", "wrong")))
+            text.append("all: " + ", ".join(f"{total[key]} {key}" for key in OUTCOMES))
         if self._figures or self._notes:
             text += ["", "survival: figures", ""]
         for (name, unit), values in sorted(self._figures.items()):

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from remora import monitor
-from remora.monitor import MonitorGone
-from tests.support.box import Box, boxes
+from remora.monitor import MonitorGone, RequestFailed
+from tests.support.box import DEADLINE, Box, boxes
 from tests.survival.errors import INFALLIBLE, PLAUSIBLE
 from tests.survival.grounds import PHASES, run_phase
 from tests.survival.parts import Parts
-from tests.survival.phases import CHANGING, SCRIPT, Trial, started_or_told
+from tests.survival.phases import CHANGING, SCRIPT, Gate, Trial, started_right
 from tests.survival.report import REPORT
 from tests.survival.tracing import Fault, Strace
 
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.skipif(
 
 CASES = [(phase, part) for phase in PHASES for part in (["both"] if phase in CHANGING else ["keeper", "worker"])]
 SPREAD = 10  # rows of a phase and a process in `make test`
+ENOUGH = 5  # problems, each of which may take a minute to be told from patience
 NTH_MOST = 4  # the first so many calls of a kind, and the last
 STREAMS = ("running", "rotating", "attach", "exec")  # phases in which streams are read
 CALL = re.compile(r"^(\d+ +)?(\w+)\(")
@@ -116,15 +117,17 @@ class LaunchTable(Table):
         with boxes(self._folder, self._root) as made:
             box = Box(self._folder, self._root)
             made.append(box)
-            try:
-                spawner = box.start(*SCRIPT, stdin=True, attach={"stdin": True})
-            except OSError:
-                return "told"  # it ended before it was a monitor; the run folder is the caller's then
-            try:
-                return started_or_told(box, spawner)
-            except MonitorGone:
-                box.assert_gone()
-                return "told"  # the connection's end tells the spawner
+            with Gate(box) as gate:
+                try:
+                    spawner = box.start(*SCRIPT, attach={})
+                except OSError:
+                    return "told"  # it ended before it was a monitor; the run folder is the caller's then
+                try:
+                    spawner.started(DEADLINE)
+                except (MonitorGone, RequestFailed):
+                    box.assert_gone()
+                    return "told"
+                return started_right(box, spawner, gate)
 
     def calls(self) -> Counter[str]:
         assert self._launch("-e", "trace=all") == "right"
@@ -175,7 +178,10 @@ def run_rows(table: Table, most: int | None) -> None:
     rows = list(rows_of(table.phase, calls))
     if most is not None:
         rows = spread(rows, most)
-    problems = [problem for row in rows if (problem := table.row(*row))]
+    problems: list[str] = []
+    for row in rows:
+        if len(problems) < ENOUGH and (problem := table.row(*row)):
+            problems.append(problem)
     assert not problems, f"{len(problems)} of {len(rows)} rows:\n" + "\n".join(problems)
 
 

@@ -9,7 +9,7 @@ import pytest
 from remora import monitor
 from tests.support import host
 from tests.survival.conftest import BoxFactory
-from tests.survival.phases import SCRIPT, started_or_told
+from tests.survival.phases import SCRIPT, Gate, started_or_told
 
 
 def test_too_few_descriptors_at_any_step_of_a_start_are_told(
@@ -24,12 +24,13 @@ def test_too_few_descriptors_at_any_step_of_a_start_are_told(
         program.write_text(f'#!/bin/bash\nulimit -n {limit}\nexec -a remora-monitor {real} "$@"\n')
         program.chmod(0o755)
         box = new_box()
-        try:
-            spawner = box.start(*SCRIPT, stdin=True, attach={"stdin": True})
-        except OSError:
-            outcomes.append("not executed")
-            continue
-        outcomes.append(started_or_told(box, spawner))
+        with Gate(box) as gate:
+            try:
+                spawner = box.start(*SCRIPT, attach={})
+            except OSError:
+                outcomes.append("not executed")
+                continue
+            outcomes.append(started_or_told(box, spawner, gate))
         assert not host.processes_of(box._folders(), {box.id})
         if outcomes[-3:] == ["right"] * 3:
             break
