@@ -201,9 +201,42 @@ static void random_kills_lose_nothing(struct scene *scene, uint64_t *random, int
     assert(count_descriptors() == before);
 }
 
-/* Run `size` bytes' write up to its `stop`th stop at a system call and `steps` instructions further. False: it ended.
- */
-static bool write_and_die(struct scene *scene, size_t size, int stop, int steps)
+/* What is done by who is killed. */
+typedef void (*action)(struct scene *scene, size_t size);
+
+static void write_out(struct scene *scene, size_t size)
+{
+    write_chunk(scene, LOG_STDOUT, size);
+}
+
+/* Up to the end of a line: log_finish would tear a character. */
+static void write_lines(struct scene *scene, size_t size)
+{
+    const char *from = scene->text[LOG_STDOUT] + scene->at[LOG_STDOUT];
+
+    write_chunk(scene, LOG_STDOUT, (size_t)((const char *)memchr(from + size, '\n', TEXT) + 1 - from));
+}
+
+static void reopen(struct scene *scene, size_t size)
+{
+    (void)size;
+    log_reopen(&scene->log);
+}
+
+static void finish(struct scene *scene, size_t size)
+{
+    (void)size;
+    log_finish(&scene->log);
+}
+
+static void resume(struct scene *scene, size_t size)
+{
+    (void)size;
+    log_resume(&scene->log);
+}
+
+/* Let a process do it up to its `stop`th stop at a system call and `steps` instructions further. False: it ended. */
+static bool die_in(struct scene *scene, action act, size_t size, int stop, int steps)
 {
     pid_t pid = fork_sharing();
     int status;
@@ -211,7 +244,7 @@ static bool write_and_die(struct scene *scene, size_t size, int stop, int steps)
     if (pid == 0) {
         ptrace(PTRACE_TRACEME, 0, NULL, NULL);
         raise(SIGSTOP);
-        write_chunk(scene, LOG_STDOUT, size);
+        act(scene, size);
         _exit(0);
     }
     assert(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
@@ -248,7 +281,7 @@ static void a_kill_at_any_system_call_loses_nothing(struct scene *scene, uint64_
         for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
             size_t size = 2500 + random_below(random, 200);
 
-            if (write_and_die(scene, size, stop, steps[i] + (int)random_below(random, (size_t)steps[i] + 1))) {
+            if (die_in(scene, write_out, size, stop, steps[i] + (int)random_below(random, (size_t)steps[i] + 1))) {
                 more = true;
                 kills++;
             }
@@ -269,32 +302,105 @@ static void successors_may_be_killed_too(struct scene *scene, uint64_t *random)
 
     begin(scene, options);
     for (int round = 0; round < 150; round++) {
-        bool killed = write_and_die(scene, 4000 + random_below(random, 3000), (int)random_below(random, 70),
-                                    (int)random_below(random, 60));
+        bool killed = die_in(scene, write_out, 4000 + random_below(random, 3000), (int)random_below(random, 70),
+                             (int)random_below(random, 60));
 
-        for (int tries = 0; killed && tries < 3; tries++) {
-            int stop = (int)random_below(random, 40), status = 0;
-            pid_t pid = fork_sharing();
-
-            if (pid == 0) {
-                ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-                raise(SIGSTOP);
-                log_resume(&scene->log);
-                _exit(0);
-            }
-            assert(waitpid(pid, &status, 0) == pid);
-            while (stop-- > 0 && WIFSTOPPED(status)) {
-                assert(ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0);
-                assert(waitpid(pid, &status, 0) == pid);
-            }
-            if (WIFSTOPPED(status))
-                assert(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
-        }
+        for (int tries = 0; killed && tries < 3; tries++)
+            killed = die_in(scene, resume, 0, (int)random_below(random, 40), (int)random_below(random, 60));
         succeed(scene);
         log_idle(&scene->log);
         harvest(scene, options);
     }
     check(scene, options);
+}
+
+static void add_file(struct text *to, const char *path)
+{
+    struct text file = path_text(path), streams[2] = {{0}, {0}};
+
+    take_records(LOG_K8S_FILE, &file, streams);
+    text_add(to, streams[LOG_STDOUT].bytes, streams[LOG_STDOUT].size);
+    for (int i = 0; i < 2; i++)
+        text_free(&streams[i]);
+    text_free(&file);
+    unlink(path);
+}
+
+/* Somebody renames the file and asks for a new one; whoever opens that is killed. */
+static void a_kill_while_reopening_loses_nothing(struct scene *scene, uint64_t *random)
+{
+    struct text found = {0};
+    char name[32];
+    int n = 0, before = count_descriptors();
+
+    begin(scene, options_for(0, 0, false));
+    for (int stop = 0; stop < 16; stop++) {
+        for (int steps = 0; steps < 120; steps += 1 + steps / 2) {
+            snprintf(name, sizeof(name), "old.%d", n);
+            if (rename("log", name) == 0)
+                n++;
+            die_in(scene, reopen, 0, stop, steps);
+            succeed(scene);
+            log_idle(&scene->log);
+            write_chunk(scene, LOG_STDOUT, 100 + random_below(random, 100));
+        }
+    }
+    log_deinit(&scene->log);
+    assert(n > 50 && count_descriptors() == before);
+    for (int i = 0; i < n; i++) {
+        snprintf(name, sizeof(name), "old.%d", i);
+        add_file(&found, name);
+    }
+    if (access("log", F_OK) == 0)
+        add_file(&found, "log");
+    if (found.size != scene->at[0] || memcmp(found.bytes, scene->text[0], found.size) != 0)
+        fail(&found, scene->text[0], scene->at[0]);
+    text_free(&found);
+}
+
+/* What the records of gaps in a stream say is missing. */
+static uint64_t told_missing(const char *text)
+{
+    uint64_t sum = 0;
+
+    for (; *text != '\0'; text = strchr(text, '\n') + 1) {
+        char *end;
+
+        assert(strncmp(text, "remora: ", 8) == 0);
+        sum += strtoull(text + 8, &end, 10);
+        assert(strncmp(end, " bytes of output were not logged: test\n", 39) == 0);
+    }
+    return sum;
+}
+
+static void a_gap_is_told_once_whoever_is_killed_while_telling(struct scene *scene, uint64_t *random)
+{
+    const struct log_options *options = options_for(0, 0, true);
+    uint64_t missing = 0;
+
+    begin(scene, options);
+    for (int stop = 0; stop < 14; stop++) {
+        for (int steps = 0; steps < 700; steps += 1 + steps / 2) {
+            log_gap(&scene->log, LOG_STDERR, 7, "test");
+            missing += 7;
+            die_in(scene, steps % 2 == 0 ? write_lines : finish, 1000 + random_below(random, 100), stop, steps);
+            succeed(scene);
+            log_idle(&scene->log);
+        }
+    }
+    log_finish(&scene->log);
+    assert(log_dropped(&scene->log) == missing && log_written(&scene->log) == scene->at[0]);
+    for (size_t i = 0; i < 2; i++) {
+        struct text streams[2] = {{0}, {0}};
+
+        take_files(options->sinks[i].driver, options->sinks[i].path, 0, streams);
+        if (streams[0].size < scene->at[0] || memcmp(streams[0].bytes, scene->text[0], scene->at[0]) != 0)
+            fail(&streams[0], scene->text[0], scene->at[0]);
+        assert(told_missing(streams[1].bytes) == missing);
+        text_free(&streams[0]);
+        text_free(&streams[1]);
+    }
+    log_deinit(&scene->log);
 }
 
 int main(void)
@@ -314,6 +420,8 @@ int main(void)
     a_kill_at_any_system_call_loses_nothing(scene, &random, 1000, 90, true);
     a_kill_at_any_system_call_loses_nothing(scene, &random, 1000, 1, true);
     successors_may_be_killed_too(scene, &random);
+    a_kill_while_reopening_loses_nothing(scene, &random);
+    a_gap_is_told_once_whoever_is_killed_while_telling(scene, &random);
     random_kills_lose_nothing(scene, &random, 0, 0, false, 150);
     random_kills_lose_nothing(scene, &random, 100000, 900, false, 150);
     random_kills_lose_nothing(scene, &random, 60000, 900, true, 150);
