@@ -87,7 +87,7 @@ static void take_field(struct journal_entry *entry, const struct field *field)
         record->content = field->value;
         record->size = field->size;
     } else if (is(field, "PRIORITY")) {
-        record->stream = has_value(field, "3") ? LOG_STDERR : LOG_STDOUT;
+        record->stream = has_value(field, "3") || has_value(field, "4") ? LOG_STDERR : LOG_STDOUT;
     } else if (is(field, "CONTAINER_PARTIAL_MESSAGE")) {
         record->partial = has_value(field, "true");
     } else if (is(field, "__CURSOR")) {

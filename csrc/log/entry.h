@@ -4,7 +4,8 @@
  * KEY=value, or KEY, a newline, the length in eight bytes (little endian) and the value; an empty line ends the entry.
  *
  * A container's line is MESSAGE: with its newline (conmon, and our own monitor) or without (Docker); with
- * CONTAINER_PARTIAL_MESSAGE=true it goes on in the next entry. PRIORITY 3 is stderr. Pure.
+ * CONTAINER_PARTIAL_MESSAGE=true it goes on in the next entry. PRIORITY 3 is stderr, and so is 4, with which our
+ * monitor tells of output that is missing. Pure.
  */
 #ifndef REMORA_LOG_ENTRY_H
 #define REMORA_LOG_ENTRY_H

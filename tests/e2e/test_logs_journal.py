@@ -93,10 +93,10 @@ def journal(remora: Remora) -> Iterator[Journal]:
 
 
 def test_what_a_container_wrote_comes_back_stream_by_stream(journal: Journal) -> None:
-    script = r"echo out; echo err >&2; printf 'bytes \001\377\n'; seq 1 100"
+    script = r"echo out; echo err >&2; printf 'bytes \001\377\n'; seq 1 100; printf end"
     ran = journal.run("run", "--name", "writes", "--log-driver", "journald", "busybox", "sh", "-c", script)
     assert journal.logs("writes") == (ran.stdout, b"err\n")
-    assert ran.stdout.startswith(b"out\nbytes \x01\xff\n1\n") and ran.stdout.endswith(b"100\n")
+    assert ran.stdout.startswith(b"out\nbytes \x01\xff\n1\n") and ran.stdout.endswith(b"100\nend")
 
 
 def test_lines_in_pieces_are_joined_whoever_wrote_them(journal: Journal) -> None:
@@ -107,8 +107,10 @@ def test_lines_in_pieces_are_joined_whoever_wrote_them(journal: Journal) -> None
     journal.send(container, b"docker")  # without, as Docker does
     journal.send(container, b"\n")
     journal.send("f" * 64, b"of another container\n")
+    journal.send(container, b"3 bytes of output were not logged\n", priority=4)
     journal.send(container, b"prompt> ", partial=True)
-    assert journal.logs("pieces") == (b"one line\ndocker\n\nprompt> ", b"error\n")
+    missing = b"3 bytes of output were not logged\n"
+    assert journal.logs("pieces") == (b"one line\ndocker\n\nprompt> ", b"error\n" + missing)
 
 
 def test_a_tail_counts_lines_not_entries(journal: Journal) -> None:
