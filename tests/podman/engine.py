@@ -32,11 +32,18 @@ exec cat
 def press(terminal: Terminal, *keys: bytes) -> None:
     """Type one key after the other, each when the one before has been read: Podman looks for detach keys that come in
     reads of their own."""
-    for key in keys:
+    for number, key in enumerate(keys):
         before = _bytes_read(terminal.process.pid)
         terminal.type(key)
-        while _bytes_read(terminal.process.pid) == before or terminal.unread():
-            assert terminal.process.poll() is None, "the command has ended"
+        if number < len(keys) - 1:  # at the last one the command may be gone at once
+            _wait_until_read(terminal, before)
+
+
+def _wait_until_read(terminal: Terminal, before: int) -> None:
+    def is_read() -> bool:
+        return _bytes_read(terminal.process.pid) > before and not terminal.unread()
+
+    eventually(is_read, "the key is read")
 
 
 def _bytes_read(pid: int) -> int:
