@@ -277,7 +277,7 @@ static int send_batch(struct log *log, struct log_target *target, int flags)
     int error = 0;
     unsigned sent = 0;
 
-    __atomic_store_n(&journal->batch, target_cursor(target)->batch + 1, __ATOMIC_RELEASE);
+    LOG_PUBLISH(journal->batch, target_cursor(target)->batch + 1);
     while (sent < journal->n && error == 0) {
         /* The system call itself: musl's function is a loop that notes what was sent only afterwards. */
         long n = syscall(SYS_sendmmsg, target->fd, journal->headers + sent, journal->n - sent, flags);

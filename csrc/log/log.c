@@ -119,13 +119,13 @@ static void run_call(struct log *log)
             file_call(log, target);
         end_call(log, target);
     }
-    __atomic_store_n(&log->call.sequence, log->call.sequence + 1, __ATOMIC_RELEASE);
+    LOG_PUBLISH(log->call.sequence, log->call.sequence + 1);
 }
 
 /* log->call is filled in: from here on, it is the log's. */
 static void start_call(struct log *log)
 {
-    __atomic_store_n(&log->call.sequence, log->call.sequence + 1, __ATOMIC_RELEASE);
+    LOG_PUBLISH(log->call.sequence, log->call.sequence + 1);
     run_call(log);
 }
 

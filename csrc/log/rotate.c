@@ -74,7 +74,7 @@ static bool same(const struct identity *a, const struct identity *b)
 
 static void set_step(struct log_target *target, unsigned step)
 {
-    __atomic_store_n(&target->step, step, __ATOMIC_RELEASE);
+    LOG_PUBLISH(target->step, step);
 }
 
 static bool is_ours(const struct log_target *target, const char *path)

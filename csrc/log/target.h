@@ -21,6 +21,17 @@ enum {
 
 extern const char log_stream_names[2][7];
 
+/*
+ * A store that counts as made when all before it is, and before all behind it. Whoever dies does so between two
+ * instructions, so it is only the compiler that must be told.
+ */
+#define LOG_PUBLISH(place, value)                                                                                      \
+    do {                                                                                                               \
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);                                                                       \
+        __atomic_store_n(&(place), value, __ATOMIC_RELAXED);                                                           \
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);                                                                       \
+    } while (0)
+
 static inline const struct log_cursor *target_cursor(const struct log_target *target)
 {
     return &target->cursors[target->current];
@@ -37,7 +48,7 @@ static inline struct log_cursor *target_step(struct log_target *target)
 
 static inline void target_commit(struct log_target *target)
 {
-    __atomic_store_n(&target->current, !target->current, __ATOMIC_RELEASE);
+    LOG_PUBLISH(target->current, !target->current);
 }
 
 /* A log that has its targets, of which none is open. */
