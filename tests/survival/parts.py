@@ -50,6 +50,10 @@ def worker_of(keeper: int) -> int:
     return 0
 
 
+class KeeperGone(Exception):
+    """The keeper has ended, so that no further worker is to be expected."""
+
+
 class Parts:
     """The processes of one monitor. `keeper` stays the same; the worker is looked up each time."""
 
@@ -58,8 +62,8 @@ class Parts:
 
     @property
     def worker(self) -> int:
-        """The present worker; waits for one."""
-        return eventually(lambda: worker_of(self.keeper), "the keeper has a worker", timeout=10)
+        """The present worker; waits for one. Raises KeeperGone."""
+        return self.await_successor(0)
 
     @property
     def is_split(self) -> bool:
@@ -81,9 +85,11 @@ class Parts:
         return pid
 
     def await_successor(self, dead: int) -> int:
-        """The worker that came after the one with this pid."""
+        """The worker that came after the one with this pid. Raises KeeperGone."""
 
         def other() -> int:
+            if not host.alive(self.keeper):
+                raise KeeperGone
             now = worker_of(self.keeper)
             return now if now != dead and host.alive(now) else 0
 

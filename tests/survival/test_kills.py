@@ -10,6 +10,7 @@ import itertools
 import random
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ from tests.support.waiting import eventually
 from tests.survival.conftest import BoxFactory
 from tests.survival.grounds import PHASES, run_phase
 from tests.survival.numbered import BURST, CHUNK, LINE, Drain, Printer, logged
-from tests.survival.parts import Parts, settled_descriptors
-from tests.survival.phases import CODE, Trial, exec_once, one_log, parts_of, verdict
+from tests.survival.parts import KeeperGone, Parts, settled_descriptors
+from tests.survival.phases import CODE, Gate, Trial, exec_once, one_log, parts_of, verdict
 from tests.survival.report import REPORT
 from tests.survival.tracing import Kill
 
@@ -267,19 +268,30 @@ def test_a_worker_killed_at_any_moment_of_an_exec_leaves_the_container_alone(box
     box.assert_gone()
 
 
+def parts_there(box: Box) -> Parts | None:
+    """The processes of a monitor that may not listen yet."""
+    try:
+        return parts_of(box)
+    except MonitorGone:
+        return None
+
+
 def test_a_short_lived_container_under_a_hail_of_kills_keeps_code_and_output(new_box: BoxFactory) -> None:
     """From the start to the removal of the run folder, each worker lives some milliseconds."""
     chance = random.Random(3)
     for _ in range(5):
         box = new_box()
         code, count = chance.randrange(256), chance.randrange(20_000)
-        spawner = box.start("sh", "-c", BURST.format(count=count, code=code), log=one_log(box))
-        assassin = Assassin(parts_of(box), chance.randrange(1 << 30))
-        try:
-            while True:
-                assassin.strike(10)
-        except (AssertionError, ProcessLookupError):
-            pass  # there is no worker left to kill
+        with Gate(box) as gate:
+            script = "read line </tmp/gate/go; " + BURST.format(count=count, code=code)
+            spawner = box.start("sh", "-c", script, log=one_log(box))
+            assassin = Assassin(eventually(partial(parts_there, box), "the monitor listens"), chance.randrange(1 << 30))
+            gate.open()
+            try:
+                while True:
+                    assassin.strike(10)
+            except (KeeperGone, ProcessLookupError):
+                pass  # there is no worker left to kill
         record = box.record()
         assert (record["known"], record["code"]) == (True, code), record
         findings = logged(box.data / "log", count)
