@@ -16,13 +16,14 @@
 #include "container/handover.h"
 #include "container/start.h"
 #include "remora.h"
+#include "system/confine.h"
 
 static int usage(void)
 {
     fprintf(stderr,
-            "remora-monitor %s: holds on to one container; `remora run` starts it.\n"
+            "remora-monitor %s%s: holds on to one container; `remora run` starts it.\n"
             "It takes its configuration on descriptor 3, which is not there.\n",
-            remora_version());
+            remora_version(), confine_is_built() ? "" : " (unconfined)");
     return 125;
 }
 

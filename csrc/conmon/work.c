@@ -1,10 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The worker of a drop-in for conmon: from its first call to its end, and how one goes on where another was killed. */
 #include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 
 #include "conmon/conmon.h"
+#include "system/confine.h"
+
+static bool reaches_folder(const char *folder)
+{
+    char within[CONMON_PATH_MAX + 2];
+
+    return folder == NULL || folder[0] == 0 ||
+           ((size_t)snprintf(within, sizeof(within), "%s/.", folder) < sizeof(within) && confine_reaches(within));
+}
+
+/* Whether it can do with the rights of an owner what is to be done in the file system. */
+static bool reaches_all(const struct setup *setup)
+{
+    const struct conmon_options *options = &setup->options;
+    const struct log_options *log = &setup->log_options;
+
+    for (size_t i = 0; i < log->n_sinks; i++)
+        if (log->sinks[i].path != NULL && log->sinks[i].path[0] != 0 && !confine_reaches(log->sinks[i].path))
+            return false;
+    if (setup->console_path[0] != 0 && !confine_reaches(setup->console_path))
+        return false;
+    return reaches_folder(setup->bundle) && reaches_folder(options->exit_dir) && reaches_folder(options->persist_dir) &&
+           (options->full_attach || reaches_folder(options->socket_dir));
+}
+
+/*
+ * Before the first foreign byte is read. Where the kernel can't do all of it the container runs all the same: a monitor
+ * with more rights than it needs is better than none.
+ */
+static void confine(const struct setup *setup)
+{
+    struct confine_options options = {0};
+    const char *what;
+
+    if (!reaches_all(setup))
+        options.capabilities = UINT64_C(1) << CAP_DAC_OVERRIDE;
+    (void)confine_worker(&options, &what);
+}
 
 static int begin(struct conmon *conmon)
 {
@@ -96,8 +136,10 @@ int conmon_work(void *state, bool resumed)
 {
     struct setup *setup = state;
     struct conmon *conmon = setup->conmon;
-    int r = resumed && conmon->begun ? resume(conmon) : begin(conmon);
+    int r;
 
+    confine(setup);
+    r = resumed && conmon->begun ? resume(conmon) : begin(conmon);
     if (r < 0)
         return 1;
     children_release(&conmon->hub.children);

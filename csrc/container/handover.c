@@ -26,8 +26,11 @@
 
 extern char **environ;
 
-/* The file: the size of the first map (eight bytes), that map, the second map. */
-int handover_save(struct monitor *monitor, const struct native *native)
+/*
+ * The file: the size of the first map (eight bytes), that map, the second map. The worker writes the first one, the
+ * keeper the second one, with all that decides what is executed: a worker is not trusted with that.
+ */
+int handover_save(struct monitor *monitor)
 {
     CLEANUP_MSG_OUT struct msg_out state = {0};
     CLEANUP_FD int fd = memfd_create("remora-state", MFD_CLOEXEC);
@@ -36,7 +39,7 @@ int handover_save(struct monitor *monitor, const struct native *native)
 
     if (fd < 0)
         return -errno;
-    handover_put(monitor, native, &state);
+    handover_put(monitor, &state);
     size = state.buffer.size;
     r = fd_write_all(fd, &size, sizeof(size));
     if (r == 0)
@@ -74,13 +77,52 @@ static void execute_new(const struct native *native, int state_fd, const char *s
     unsetenv(HANDOVER_VARIABLE);
 }
 
+/*
+ * The second map, in the place of an earlier one. Ends that the keeper has noted and no worker has taken in are in it:
+ * reaped, so nobody else can tell them.
+ */
+static int append(const struct native *native, int fd)
+{
+    const struct board *board = native->board;
+    unsigned top = board->end_top < ENDS_MAX ? board->end_top : ENDS_MAX, n = 0;
+    CLEANUP_MSG_OUT struct msg_out more = {0};
+    struct end_entry ended[ENDS_MAX];
+    uint64_t first;
+
+    for (unsigned i = 0; i < top; i++) {
+        memcpy(&ended[n], &board->ends[i], sizeof(ended[n]));
+        n += ended[n].pid > 0 && ended[n].ended == ended[n].pid;
+    }
+    msg_out_init(&more, 3);
+    msg_put_int(&more, "workers", board->workers);
+    msg_put_key(&more, "config");
+    msgpack_pack_bin(&more.packer, native->config.size);
+    msgpack_pack_bin_body(&more.packer, native->config.bytes, native->config.size);
+    msg_put_key(&more, "ends");
+    msgpack_pack_array(&more.packer, (size_t)n * ENDED_FIELDS);
+    for (unsigned i = 0; i < n; i++) {
+        msgpack_pack_int64(&more.packer, ended[i].pid);
+        msgpack_pack_int64(&more.packer, ended[i].status);
+        msgpack_pack_int64(&more.packer, ended[i].cpu_ns);
+        msgpack_pack_int64(&more.packer, ended[i].peak_bytes);
+    }
+    if (pread(fd, &first, sizeof(first), 0) != (ssize_t)sizeof(first) || first > STATE_MAX)
+        return -EBADMSG;
+    if (ftruncate(fd, (off_t)(sizeof(first) + first)) < 0 || lseek(fd, 0, SEEK_END) < 0)
+        return -errno;
+    return fd_write_all(fd, more.buffer.data, more.buffer.size);
+}
+
 int handover_try(const struct native *native, int state_fd)
 {
     CLEANUP_FD int pidfd = -1;
     struct pollfd waited = {.events = POLLIN};
-    int status = 0;
-    pid_t pid = fork();
+    int status = 0, r = append(native, state_fd);
+    pid_t pid;
 
+    if (r < 0)
+        return r;
+    pid = fork();
     if (pid < 0)
         return -errno;
     if (pid == 0) {
@@ -97,37 +139,12 @@ int handover_try(const struct native *native, int state_fd)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENOEXEC;
 }
 
-/* Ends that the keeper has noted and no worker has taken in: reaped, so nobody else can tell them. */
-static int append_ends(const struct board *board, int fd)
-{
-    CLEANUP_MSG_OUT struct msg_out more = {0};
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < board->end_top; i++)
-        n += board->ends[i].pid > 0 && board->ends[i].ended == board->ends[i].pid;
-    msg_out_init(&more, 2);
-    msg_put_int(&more, "workers", board->workers);
-    msg_put_key(&more, "ends");
-    msgpack_pack_array(&more.packer, (size_t)n * ENDED_FIELDS);
-    for (unsigned i = 0; i < board->end_top; i++) {
-        const struct end_entry *entry = &board->ends[i];
-
-        if (entry->pid <= 0 || entry->ended != entry->pid)
-            continue;
-        msgpack_pack_int64(&more.packer, entry->pid);
-        msgpack_pack_int64(&more.packer, entry->status);
-        msgpack_pack_int64(&more.packer, entry->cpu_ns);
-        msgpack_pack_int64(&more.packer, entry->peak_bytes);
-    }
-    return fd_write_all(fd, more.buffer.data, more.buffer.size);
-}
-
 void handover_execute(void *state, int state_fd)
 {
     struct native *native = state;
     struct monitor *monitor = native->monitor;
 
-    if (append_ends(monitor->hub.children.board, state_fd) == 0) {
+    if (append(native, state_fd) == 0) {
         set_close_on_exec(false);
         execute_new(native, state_fd, "");
         monitor->upgrade_error = errno;
@@ -158,16 +175,11 @@ static int read_state(int fd, char **bytes, size_t *size)
     return fd_read_at(fd, *bytes, *size, 0) == (ssize_t)*size ? 0 : -EIO;
 }
 
-static int load_ends(struct board *board, const char *bytes, size_t size)
+static int load_ends(struct board *board, struct msg *msg)
 {
-    CLEANUP_MSG struct msg msg = {0};
-    const msgpack_object_array *ends;
-    int r = msg_parse(&msg, bytes, size);
+    const msgpack_object_array *ends = msg_array(&msg->root, "ends");
 
-    if (r < 0)
-        return r;
-    board->workers = (unsigned)msg_int(&msg.root, "workers", 1);
-    ends = msg_array(&msg.root, "ends");
+    board->workers = (unsigned)msg_int(&msg->root, "workers", 1);
     for (uint32_t i = 0; ends != NULL && i + ENDED_FIELDS <= ends->size; i += ENDED_FIELDS) {
         struct end_entry *entry = board_expect(board, (pid_t)ends->ptr[i].via.i64);
 
@@ -181,34 +193,35 @@ static int load_ends(struct board *board, const char *bytes, size_t size)
     return 0;
 }
 
-static int load(struct native *native, struct board **board, const char *bytes, size_t size, bool with_ends)
+int handover_load(struct native *native, const char *bytes, size_t size)
 {
-    CLEANUP_MSG struct msg msg = {0};
+    CLEANUP_MSG struct msg msg = {0}, more = {0};
     const char *what;
     uint64_t first;
     int r;
 
+    if (size < sizeof(first))
+        return -EBADMSG;
     memcpy(&first, bytes, sizeof(first));
     bytes += sizeof(first);
     size -= sizeof(first);
     if (first > size)
         return -EBADMSG;
-    r = msg_parse(&msg, bytes, (size_t)first);
+    r = msg_parse(&more, bytes + first, size - (size_t)first);
     if (r == 0)
-        r = handover_get_config(native, &msg, &what);
+        r = msg_parse(&msg, bytes, (size_t)first);
     if (r == 0)
-        r = start_lay_out(native, board);
+        r = handover_get_config(native, &more, &what);
+    if (r == 0)
+        r = start_lay_out(native, &native->board);
     if (r == 0)
         r = handover_get(native->monitor, &msg, &what);
-    if (r == 0 && with_ends)
-        r = load_ends(*board, bytes + first, size - (size_t)first);
-    return r;
+    return r < 0 ? r : load_ends(native->board, &more);
 }
 
 int handover_main(void)
 {
     struct native native = {.run_dir_fd = -1};
-    struct board *board = NULL;
     char *bytes = NULL, *rest;
     size_t size = 0;
     int fd = (int)strtol(getenv(HANDOVER_VARIABLE), &rest, 10);
@@ -217,7 +230,7 @@ int handover_main(void)
 
     unsetenv(HANDOVER_VARIABLE);
     if (r == 0)
-        r = load(&native, &board, bytes, size, !try);
+        r = handover_load(&native, bytes, size);
     free(bytes);
     if (try || r < 0)
         return r < 0 ? 125 : 0;
@@ -225,7 +238,7 @@ int handover_main(void)
     set_close_on_exec(true);
     native.run_dir_fd = native.monitor->run_dir_fd;
     /* Until the worker knows again whom it waits for. */
-    board->hold = 1;
-    r = start_keeper(&native, board);
+    native.board->hold = 1;
+    r = start_keeper(&native, native.board);
     return r < 0 ? 125 : r;
 }

@@ -205,15 +205,13 @@ static void put_client(struct msg_out *out, struct monitor *monitor, const struc
     client_each_queued(client, put_packet, out);
 }
 
-void handover_put(struct monitor *monitor, const struct native *native, struct msg_out *out)
+void handover_put(struct monitor *monitor, struct msg_out *out)
 {
     const struct container *container = &monitor->container;
     size_t n_execs = 0, n_clients = 0;
 
-    msg_out_init(out, 7 + COUNT(monitor_fields));
+    msg_out_init(out, 6 + COUNT(monitor_fields));
     msg_put_int(out, "version", STATE_VERSION);
-    msg_put_key(out, "config");
-    put_bytes(out, native->config.bytes, native->config.size);
     fields_save(monitor_fields, COUNT(monitor_fields), monitor, out);
     log_save(&monitor->log, out);
     put_map(out, "container", COUNT(container_fields) + 4);
@@ -325,6 +323,8 @@ static int get_exec(struct monitor *monitor, struct msg *msg, const msgpack_obje
         r = get_call(&exec->call, monitor, msg, msg_get(map, "call"));
     if (r == 0)
         r = get_session(&exec->session, msg, map);
+    if (r < 0)
+        return r;
     exec_bind_call(exec);
     exec->next = monitor->execs;
     monitor->execs = exec;
@@ -345,7 +345,8 @@ static int get_container(struct monitor *monitor, struct msg *msg, const msgpack
         r = get_call(&container->pausing, monitor, msg, msg_get(map, "pausing"));
     if (r == 0)
         r = get_session(&container->main, msg, map);
-    container_bind_calls(container);
+    if (r == 0)
+        container_bind_calls(container);
     return r;
 }
 
@@ -355,9 +356,6 @@ int handover_get_config(struct native *native, struct msg *msg, const char **wha
     size_t size;
     char *bytes;
 
-    *what = "version";
-    if (msg_int(&msg->root, "version", 0) != STATE_VERSION)
-        return -EPROTONOSUPPORT;
     *what = "config";
     config = get_bytes(&msg->root, "config", &size);
     bytes = config != NULL ? malloc(size) : NULL;
@@ -374,6 +372,9 @@ int handover_get(struct monitor *monitor, struct msg *msg, const char **what)
     size_t size;
     int r;
 
+    *what = "version";
+    if (msg_int(&msg->root, "version", 0) != STATE_VERSION)
+        return -EPROTONOSUPPORT;
     *what = "monitor";
     r = fields_load(monitor_fields, COUNT(monitor_fields), monitor, msg, root);
     work_bind(monitor);

@@ -18,6 +18,7 @@ struct monitor;
 struct native {
     struct config config;
     struct monitor *monitor; /* in kept memory */
+    struct board *board; /* in kept memory */
     int run_dir_fd;
     char *program; /* the path that this program was executed from: what an upgrade executes */
 };

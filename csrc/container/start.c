@@ -151,6 +151,7 @@ int start_lay_out(struct native *native, struct board **board)
     monitor->lock_fd = FD_LOCK;
     snprintf(monitor->name, sizeof(monitor->name), "%s", native->config.name);
     native->monitor = monitor;
+    native->board = *board;
     return r;
 }
 

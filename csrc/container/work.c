@@ -110,7 +110,7 @@ static void confine(const struct monitor *monitor)
     const char *what;
 
     for (size_t i = 0; i < log->n_sinks; i++)
-        if (log->sinks[i].path != NULL && log->sinks[i].path[0] != 0 && !confine_owns(log->sinks[i].path))
+        if (log->sinks[i].path != NULL && log->sinks[i].path[0] != 0 && !confine_reaches(log->sinks[i].path))
             options.capabilities |= UINT64_C(1) << CAP_DAC_OVERRIDE;
     (void)confine_worker(&options, &what);
 }
@@ -219,7 +219,7 @@ static int hand_over(struct native *native)
 {
     struct monitor *monitor = native->monitor;
     struct task task = {.kind = TASK_TRY_UPGRADE, .n_kept = 1};
-    int fd = handover_save(monitor, native);
+    int fd = handover_save(monitor);
     int r = fd;
 
     if (fd >= 0) {

@@ -30,10 +30,10 @@ struct confine_options {
 int confine_worker(const struct confine_options *options, const char **what);
 
 /*
- * Whether the rights of its owner are enough to make, rename and remove the file at this path, and whether that owner
- * is the one this process runs as: then it does without CAP_DAC_OVERRIDE.
+ * Whether the file at this path can be made, renamed, removed and written with the rights of a file's owner or of
+ * anybody, so without CAP_DAC_OVERRIDE.
  */
-bool confine_owns(const char *path);
+bool confine_reaches(const char *path);
 
 /* Whether this build confines: one with sanitizers can't, for they need calls of their own. */
 bool confine_is_built(void);

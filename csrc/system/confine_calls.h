@@ -17,6 +17,7 @@ enum confine_check {
     CONFINE_FCNTL, /* flags, duplicates, seals, locks: nothing by which the kernel would send signals */
     CONFINE_NO_EXEC, /* memory that can't be executed */
     CONFINE_UNIX, /* sockets of this machine only */
+    CONFINE_FIFO, /* no other kind of node */
 };
 
 /* clang-format off */
@@ -91,6 +92,9 @@ enum confine_check {
     CALL(rmdir, 84, -1, ANY) \
     CALL(mkdir, 83, -1, ANY) \
     CALL(mkdirat, 258, 34, ANY) \
+    CALL(mknodat, 259, 33, FIFO) /* ctl and winsz of conmon */ \
+    CALL(symlink, 88, -1, ANY) /* the short way to conmon's attach socket */ \
+    CALL(symlinkat, 266, 36, ANY) \
     CALL(fchmod, 91, 52, ANY) /* sockets before they are bound, files beside a log */ \
     CALL(fchmodat, 268, 53, ANY) \
     CALL(chmod, 90, -1, ANY) \
@@ -136,6 +140,8 @@ enum confine_check {
 enum confine_argument {
     CONFINE_AF_UNIX = 1,
     CONFINE_PROT_EXEC = 4,
+    CONFINE_S_IFMT = 0170000,
+    CONFINE_S_IFIFO = 0010000,
 };
 
 #define CONFINE_IOCTLS(ARGUMENT)                                                                                       \

@@ -82,7 +82,7 @@ static void call_row(const void *argument)
     /* Arguments that nothing can be done with, but for those that are looked at. */
     long first = row->check == CONFINE_UNIX ? AF_UNIX : -1;
     long second = row->check == CONFINE_IOCTL ? TCGETS : row->check == CONFINE_FCNTL ? F_GETFD : -1;
-    long third = row->check == CONFINE_NO_EXEC ? PROT_READ : -1;
+    long third = row->check == CONFINE_NO_EXEC ? PROT_READ : row->check == CONFINE_FIFO ? S_IFIFO : -1;
 
     syscall(row->numbers[NATIVE], first, second, third, -1, -1, -1);
 }
@@ -161,8 +161,8 @@ static void each_forbidden_call_kills(void)
         {"seccomp", {317, __NR_seccomp}, {-1}},
         {"setsid", {112, __NR_setsid}, {0}},
         {"prlimit64", {302, __NR_prlimit64}, {0}},
-        {"mknodat", {259, __NR_mknodat}, {-1}},
-        {"symlinkat", {266, __NR_symlinkat}, {0}},
+        {"a device node", {259, __NR_mknodat}, {-1, 0, S_IFCHR | 0600}},
+        {"an unknown kind of node", {259, __NR_mknodat}, {-1, 0, 0600}},
         {"fchownat", {260, __NR_fchownat}, {-1}},
         {"setxattr", {188, __NR_setxattr}, {0}},
         {"socket of IPv4", {41, __NR_socket}, {AF_INET, SOCK_STREAM}},

@@ -158,6 +158,35 @@ def controls() -> dict[str, bytes]:
     }
 
 
+def handovers() -> dict[str, bytes]:
+    session = {"tty": 0, "out.source.fd": 20, "err.source.fd": 21, "in.fd": 22, "started": 1, "process.pid": 4242}
+    call = {"state": 1, "kind": 0, "number": 3, "phase": "start container", "child.pid": 77, "child.pidfd.fd": 30}
+    container = {"state": 1, "stdio.in": -1, "record.fd": 12, "outcome.why": "exited", "outcome.error": "x" * 600}
+    container |= {"failure.phase": "run", "restarts": 3, "pauser": 14, "call": call, "pausing": call}
+    container |= {"session": {**session, "pending": b"typed"}}
+    one = {"id": "ab", "detached": 1, "rows": 24, "requester": 14, "call": call, "session": session}
+    client = {"source.fd": 14, "wants_out": 1, "wait": 2, "wait_op": "stop", "attached": "ab", "queue": [b"\2out", b""]}
+    state: dict[str, object] = {"version": 1, "name": "box", "n_calls": 3, "begun": 1, "lock_fd": 5, "run_dir_fd": 9}
+    state |= {"log": {"sequence": 1, "buckets": [0] * 6, "targets": []}, "exec_results": bytes(16 * 72)}
+    keeper = {"workers": 2, "config": pack(CONFIG), "ends": [77, 256, 1000, 4096]}
+    full = state | {"container": container, "execs": [one], "clients": [client, client | {"attached": ""}]}
+
+    def both(worker: object, own: object) -> bytes:
+        return stretch(pack(worker)) + stretch(pack(own))
+
+    return {
+        "full": both(full, keeper),
+        "bare": both(state | {"container": {"session": {}, "call": {}, "pausing": {}}}, keeper),
+        "terminal": both(
+            full | {"container": container | {"session": session | {"tty": 1, "err.source.fd": -1}}}, keeper
+        ),
+        "version": both(full | {"version": 2}, keeper),
+        "no-config": both(full | {"config": pack(CONFIG)}, {"workers": 1}),
+        "many-ends": both(full, keeper | {"ends": list(range(1, 40))}),
+        "odd": both(full | {"container": {"session": 5, "state": "x"}, "execs": [3], "clients": [None]}, keeper),
+    }
+
+
 def cri_logs() -> list[bytes]:
     return [
         LINE + b"stdout F hello\n" + LINE + b"stderr P par\n" + LINE + b"stderr F tial\n",
@@ -251,6 +280,7 @@ TARGETS = {
     "ctl_lines": ctl_lines,
     "failure": failures,
     "journal_entry": journal_entries,
+    "handover": handovers,
     "log_reader": logs,
     "message": messages,
     "notify": notifies,
