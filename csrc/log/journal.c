@@ -245,7 +245,7 @@ static int send_large(struct log_target *target, struct mmsghdr *header, int fla
             error = errno != EINTR ? errno : 0;
         header->msg_hdr = plain;
     }
-    fd_close(&target->next);
+    target_close_next(target);
     return error;
 }
 

@@ -36,6 +36,16 @@ bool log_scratch(struct log *log)
     return true;
 }
 
+void target_close_next(struct log_target *target)
+{
+    int saved = errno;
+
+    if (target->next >= 0)
+        close(target->next);
+    LOG_PUBLISH(target->next, -1);
+    errno = saved;
+}
+
 /* ---- losses ---- */
 
 void cursor_lose(struct log_cursor *cursor, enum log_stream stream, uint64_t bytes, const char *cause)

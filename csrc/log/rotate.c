@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "log/target.h"
-#include "util/fd.h"
 
 enum {
     STEP_NONE,
@@ -114,7 +113,7 @@ static bool give_up(struct log_target *target)
     next->failed_rotations++;
     target_commit(target);
     set_step(target, STEP_NONE);
-    fd_close(&target->next);
+    target_close_next(target);
     return false;
 }
 
@@ -125,7 +124,7 @@ static bool swap(struct log_target *target, bool rotated)
 
     if (dup3(target->next, target->fd, O_CLOEXEC) < 0) {
         set_step(target, STEP_NONE);
-        fd_close(&target->next);
+        target_close_next(target);
         return false;
     }
     if (!is_described(target)) { /* else a kill came right behind the commit */
@@ -136,7 +135,7 @@ static bool swap(struct log_target *target, bool rotated)
     }
     target->linked = false;
     set_step(target, STEP_NONE);
-    fd_close(&target->next);
+    target_close_next(target);
     return true;
 }
 
@@ -238,7 +237,7 @@ int file_reopen(struct log_target *target)
         int error = target->next < 0 ? errno : EINVAL;
 
         set_step(target, STEP_NONE);
-        fd_close(&target->next);
+        target_close_next(target);
         return -error;
     }
     return swap(target, false) ? 0 : -EMFILE;
@@ -295,7 +294,7 @@ void file_rotate_resume(struct log_target *target)
     else {
         /* Begun again by who needs it. */
         set_step(target, STEP_NONE);
-        fd_close(&target->next);
+        target_close_next(target);
         if (step == STEP_REOPEN)
             file_reopen(target);
     }

@@ -53,6 +53,8 @@ static inline void target_commit(struct log_target *target)
 
 /* A log that has its targets, of which none is open. */
 void log_init(struct log *log, const struct log_options *options);
+/* Close target->next: the number is forgotten last, so that it can't be lost; a successor sees whose it is by now. */
+void target_close_next(struct log_target *target);
 /* Note in a step that payload of a stream is lost. */
 void cursor_lose(struct log_cursor *cursor, enum log_stream stream, uint64_t bytes, const char *cause);
 /* Lose what is left of the call. */
