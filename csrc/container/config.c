@@ -101,6 +101,7 @@ static int parse(struct config *config, const char **what)
     config->stop_signal = (int)msg_int(root, "stop_signal", SIGTERM);
     config->stop_timeout = msg_int(root, "stop_timeout", 10);
     config->timeout = msg_int(root, "timeout", 0);
+    config->passthrough = msg_bool(root, "passthrough", false);
     config->n_preserved = (unsigned)msg_int(root, *what = "preserve_fds", 0);
     if (config->n_preserved > PRESERVED_MAX)
         return -EINVAL;
@@ -126,6 +127,16 @@ int config_init(struct config *config, char *bytes, size_t size, const char **wh
     if (msg_int(&config->msg.root, "version", 0) != 1)
         return -EPROTONOSUPPORT;
     return parse(config, what);
+}
+
+int config_first_preserved(const struct config *config)
+{
+    return FD_PRESERVED + (config->passthrough ? PASSTHROUGH_FDS : 0);
+}
+
+unsigned config_n_handed_on(const struct config *config)
+{
+    return config->n_preserved + (config->passthrough ? PASSTHROUGH_FDS : 0);
 }
 
 void config_deinit(struct config *config)

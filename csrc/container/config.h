@@ -30,6 +30,8 @@ enum restart_policy {
     RESTART_UNLESS_STOPPED,
 };
 
+#define PASSTHROUGH_FDS 3
+
 struct config {
     const char *id, *name, *data_dir, *run_dir, *cgroup, *pidfile, *rootfs;
     const char *const *runtime; /* argv prefix, NULL-terminated */
@@ -45,6 +47,7 @@ struct config {
     int stop_signal;
     int64_t stop_timeout; /* seconds, -1: for ever */
     int64_t timeout; /* seconds, 0: none */
+    bool passthrough; /* the container has the spawner's own stdio: three descriptors before the preserved ones */
     unsigned n_preserved;
     const msgpack_object *attach; /* or NULL */
     const msgpack_object_array *remove; /* or NULL */
@@ -53,6 +56,9 @@ struct config {
     size_t size;
 };
 
+/* The first descriptor that is preserved for the container, and all of the spawner's that it may have. */
+int config_first_preserved(const struct config *config);
+unsigned config_n_handed_on(const struct config *config);
 /* Parse; takes `bytes` (malloc'ed). 0 or -errno, then *what names the key that is wrong. */
 int config_init(struct config *config, char *bytes, size_t size, const char **what);
 void config_deinit(struct config *config);

@@ -11,8 +11,10 @@
 
 #include "container/control.h"
 #include "container/ending.h"
+#include "container/launch.h"
 #include "container/monitor.h"
 #include "container/perform.h"
+#include "container/tell.h"
 #include "include/remora.h"
 #include "util/fd.h"
 
@@ -23,9 +25,7 @@
 #define DELETE_TRIES 5
 #define DELETE_PAUSE_NS (100 * MILLISECOND_NS)
 
-static void begin_run(struct container *container);
 static void begin_delete(struct container *container);
-static void run_over(struct container *container);
 
 /* ---- timers ---- */
 
@@ -53,7 +53,7 @@ static void backoff_due(struct timer *timer)
 
     if (container->state == CONTAINER_BACKOFF) {
         container->restarts++;
-        begin_run(container);
+        launch_begin(container);
         return;
     }
     if (container->state == CONTAINER_DELETING) {
@@ -149,7 +149,7 @@ static void begin_delete(struct container *container)
 }
 
 /* The run is over and `outcome` filled in: make it durable, tell, clear away. */
-static void run_over(struct container *container)
+void container_run_over(struct container *container)
 {
     container->state = CONTAINER_DELETING;
     container->has_outcome = true;
@@ -188,11 +188,11 @@ static void main_ended(struct session *session)
     outcome->stderr_bytes = session->err.bytes;
     if (container->timed_out)
         outcome->why = "timeout";
-    run_over(container);
+    container_run_over(container);
 }
 
 /* The runtime, or what leads up to it, failed. */
-static void run_failed(struct container *container, const struct failure *failure)
+void container_run_failed(struct container *container, const struct failure *failure)
 {
     struct outcome *outcome = &container->outcome;
 
@@ -204,7 +204,7 @@ static void run_failed(struct container *container, const struct failure *failur
              failure->text);
     if (!container->first_start_over)
         container->failure = *failure;
-    run_over(container);
+    container_run_over(container);
 }
 
 void container_finish(struct container *container)
@@ -226,162 +226,6 @@ void container_finish(struct container *container)
         client_finish(client);
     }
     monitor_check_done(monitor);
-}
-
-/* ---- the start of a run ---- */
-
-static void write_pidfile(const char *path, pid_t pid)
-{
-    char text[16];
-    CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-
-    if (fd >= 0)
-        fd_write_all(fd, text, (size_t)snprintf(text, sizeof(text), "%d\n", pid));
-}
-
-static void oom_ready(struct source *source, uint32_t events)
-{
-    (void)events;
-    cgroup_event(&container_of(source, struct container, oom)->cgroup);
-}
-
-static void watch_cgroup(struct container *container, pid_t pid)
-{
-    int fd;
-
-    cgroup_open(&container->cgroup, pid, container->monitor->config->cgroup);
-    fd = container->cgroup.event_fd >= 0 ? fcntl(container->cgroup.event_fd, F_DUPFD_CLOEXEC, 3) : -1;
-    if (fd >= 0)
-        source_add(&container->monitor->hub.loop, &container->oom, fd, EPOLLIN, oom_ready);
-}
-
-/* The terminal comes on the console socket; it may have been taken already (container_resume). */
-static int take_terminal(struct container *container)
-{
-    struct stdio *stdio = &container->stdio;
-
-    if (container->main.out.source.loop != NULL)
-        return 0;
-    if (stdio->out < 0)
-        stdio->out = console_receive(container->console);
-    return stdio->out < 0 ? stdio->out : stdio_pty(stdio, container->rows, container->cols);
-}
-
-/* The process is there: take its streams. 0, or a failure. */
-static int adopt(struct container *container, struct failure *failure, pid_t *pid)
-{
-    struct monitor *monitor = container->monitor;
-    const struct config *config = monitor->config;
-    char name[PERFORM_NAME_MAX];
-    int r;
-
-    perform_pid_name(name, container->call.number);
-    r = runtime_read_pid(monitor->run_dir_fd, name);
-    if (r < 0)
-        return failure_errno(failure, "read pid file", name, r);
-    *pid = r;
-    if (config->tty) {
-        r = take_terminal(container);
-        if (r < 0)
-            return failure_errno(failure, "receive terminal", config->runtime[0], r);
-    }
-    watch_cgroup(container, *pid);
-    container->outcome = (struct outcome){.started_ns = wall_ns(), .started_mono_ns = monotonic_ns()};
-    r = session_start(&container->main, &container->stdio, *pid);
-    return r < 0 ? failure_errno(failure, "watch process", name, r) : 0;
-}
-
-/* Scratch files of the start. */
-static void forget_start(struct container *container)
-{
-    int dir_fd = container->monitor->run_dir_fd;
-    char name[PERFORM_NAME_MAX];
-
-    fd_close(&container->console);
-    perform_console_name(name, container->call.number);
-    unlinkat(dir_fd, name, 0);
-    perform_pid_name(name, container->call.number);
-    unlinkat(dir_fd, name, 0);
-}
-
-/* The container runs: say so where it has not been said. */
-static void tell_start(struct container *container)
-{
-    struct monitor *monitor = container->monitor;
-
-    ending_write_state(container, container->paused ? "paused" : "running");
-    if (container->start_told)
-        return;
-    if (monitor->config->pidfile[0] != 0)
-        write_pidfile(monitor->config->pidfile, container->main.process.pid);
-    if (monitor->config->timeout > 0)
-        timer_set(&container->time_limit, seconds_ns(monitor->config->timeout));
-    if (container->first_start_over)
-        control_tell_restarted(monitor, container->restarts);
-    else
-        control_tell_started(monitor, container->main.process.pid);
-    container->first_start_over = true;
-    container->start_told = true;
-}
-
-static void run_done(struct runtime_call *call, const struct failure *failure)
-{
-    struct container *container = container_of(call, struct container, call);
-    struct failure own;
-    pid_t pid = 0;
-
-    if (failure != NULL) {
-        run_failed(container, failure);
-        return;
-    }
-    if (adopt(container, &own, &pid) < 0) {
-        run_failed(container, &own);
-        return;
-    }
-    container->state = CONTAINER_RUNNING;
-    forget_start(container);
-    tell_start(container);
-    container_deliver(container);
-}
-
-static int start_runtime(struct container *container, struct failure *failure)
-{
-    struct monitor *monitor = container->monitor;
-    const struct config *config = monitor->config;
-    struct runtime_call *call = &container->call;
-    int kept[EXECUTE_KEPT_MAX];
-    size_t n_kept = 0;
-    char name[PERFORM_NAME_MAX];
-    int r;
-
-    runtime_prepare(call, monitor, TASK_RUN, "start container", run_done);
-    call->tty = config->tty;
-    call->with_stdin = config->stdin_open;
-    call->uid = config->uid;
-    call->gid = config->gid;
-    call->stdio = &container->stdio;
-    if (config->tty) {
-        perform_console_name(name, monitor->n_calls);
-        container->console = console_listen(monitor->run_dir_fd, name);
-        if (container->console < 0)
-            return failure_errno(failure, "make console socket", config->run_dir, container->console);
-    }
-    while (n_kept < config->n_preserved && n_kept < EXECUTE_KEPT_MAX) {
-        kept[n_kept] = FD_PRESERVED + (int)n_kept;
-        n_kept++;
-    }
-    r = runtime_start(call, kept, n_kept);
-    return r < 0 ? failure_errno(failure, "execute runtime", config->runtime[0], r) : 0;
-}
-
-static void begin_run(struct container *container)
-{
-    struct failure failure;
-
-    container->state = CONTAINER_STARTING;
-    container->timed_out = container->kill_sent = container->start_told = false;
-    if (start_runtime(container, &failure) < 0)
-        run_failed(container, &failure);
 }
 
 static int prepare(struct container *container, struct failure *failure)
@@ -433,12 +277,12 @@ void container_start(struct container *container)
     if (prepare(container, &failure) < 0)
         container_fail(container, &failure);
     else
-        begin_run(container);
+        launch_begin(container);
 }
 
 void container_fail(struct container *container, const struct failure *failure)
 {
-    run_failed(container, failure);
+    container_run_failed(container, failure);
 }
 
 void container_deinit(struct container *container)
@@ -485,20 +329,20 @@ void container_resumed(struct container *container)
         if (!container->prepared)
             container_start(container);
         else if (!runtime_resume(&container->call))
-            begin_run(container);
+            launch_begin(container);
         break;
     case CONTAINER_RUNNING:
         /* A call that is still in ENDED did not come to the end of its `done`: this does the rest of that. */
         if (container->call.state == CALL_ENDED)
             container->call.state = CALL_IDLE;
-        forget_start(container);
-        tell_start(container);
+        launch_forget(container);
+        launch_tell(container);
         container_deliver(container);
         session_resumed(&container->main);
         break;
     case CONTAINER_DELETING:
         if (container->call.kind != TASK_DELETE || !runtime_resume(&container->call))
-            run_over(container);
+            container_run_over(container);
         break;
     case CONTAINER_BACKOFF:
         if (!timer_is_set(&container->backoff))
@@ -527,9 +371,9 @@ void container_bind_calls(struct container *container)
     struct loop *loop = &container->monitor->hub.loop;
 
     container->call.stdio = container->call.kind == TASK_RUN ? &container->stdio : NULL;
-    runtime_bind(&container->call, container->call.kind == TASK_RUN ? run_done : delete_done);
+    runtime_bind(&container->call, container->call.kind == TASK_RUN ? launch_done : delete_done);
     container_bind_pausing(container);
-    source_bind(loop, &container->oom, EPOLLIN, oom_ready);
+    source_bind(loop, &container->oom, EPOLLIN, launch_oom_ready);
     timer_bind(loop, &container->backoff, backoff_due);
     if (!container->prepared)
         return;

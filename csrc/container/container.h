@@ -92,6 +92,10 @@ void container_resumed(struct container *container);
 void container_bind(struct container *container, struct monitor *monitor);
 void container_bind_calls(struct container *container);
 
+/* The runtime, or what leads up to it, failed; the run is over and its outcome is known: record, tell, clear away. */
+void container_run_failed(struct container *container, const struct failure *failure);
+void container_run_over(struct container *container);
+
 /* The last step, from whatever state: remove what is to be removed, tell, leave. */
 void container_finish(struct container *container);
 

@@ -14,6 +14,7 @@
 
 #include "container/control.h"
 #include "container/monitor.h"
+#include "container/tell.h"
 #include "remora.h"
 #include "util/fd.h"
 

@@ -11,6 +11,7 @@
 #include "container/monitor.h"
 #include "container/perform.h"
 #include "container/reply.h"
+#include "container/tell.h"
 #include "engine/client.h"
 #include "remora.h"
 #include "util/fd.h"
@@ -303,14 +304,14 @@ void exec_resume_all(struct monitor *monitor)
     }
 }
 
-/* It was not even started: what it needed went with the killed worker. */
+/* It was not even started: what it needed went with the killed worker. Who asked for it may ask again. */
 static void give_up(struct exec *exec)
 {
-    struct failure failure;
+    struct client *requester = exec->requester;
 
-    failure_text(&failure, "exec", exec->id, "the monitor's worker was killed while it was starting this: try again");
-    reply_failure(exec, &failure);
     exec_free(exec);
+    if (requester != NULL)
+        client_free(requester);
 }
 
 void exec_resumed_all(struct monitor *monitor)

@@ -14,13 +14,10 @@
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 static const struct field monitor_fields[] = {
-    FIELD(struct monitor, name, FIELD_TEXT),
-    FIELD(struct monitor, n_calls, FIELD_NUMBER),
-    FIELD(struct monitor, begun, FIELD_NUMBER),
-    FIELD(struct monitor, lock_fd, FIELD_NUMBER),
-    FIELD(struct monitor, run_dir_fd, FIELD_NUMBER),
-    FIELD(struct monitor, listener.fd, FIELD_NUMBER),
-    FIELD(struct monitor, exec_results.n, FIELD_NUMBER),
+    FIELD(struct monitor, name, FIELD_TEXT),          FIELD(struct monitor, n_calls, FIELD_NUMBER),
+    FIELD(struct monitor, begun, FIELD_NUMBER),       FIELD(struct monitor, since_ns, FIELD_NUMBER),
+    FIELD(struct monitor, lock_fd, FIELD_NUMBER),     FIELD(struct monitor, run_dir_fd, FIELD_NUMBER),
+    FIELD(struct monitor, listener.fd, FIELD_NUMBER), FIELD(struct monitor, exec_results.n, FIELD_NUMBER),
 };
 
 #define OUTCOME_FIELDS(structure)                                                                                      \
@@ -106,19 +103,13 @@ static const struct field session_fields[] = {
 };
 
 static const struct field call_fields[] = {
-    FIELD(struct runtime_call, state, FIELD_NUMBER),
-    FIELD(struct runtime_call, kind, FIELD_NUMBER),
-    FIELD(struct runtime_call, number, FIELD_NUMBER),
-    FIELD(struct runtime_call, phase, FIELD_WORDS),
-    FIELD(struct runtime_call, unlogged, FIELD_NUMBER),
-    FIELD(struct runtime_call, tty, FIELD_NUMBER),
-    FIELD(struct runtime_call, with_stdin, FIELD_NUMBER),
-    FIELD(struct runtime_call, uid, FIELD_NUMBER),
-    FIELD(struct runtime_call, gid, FIELD_NUMBER),
-    FIELD(struct runtime_call, child.pid, FIELD_NUMBER),
-    FIELD(struct runtime_call, child.pidfd.fd, FIELD_NUMBER),
-    FIELD(struct runtime_call, end.known, FIELD_NUMBER),
-    FIELD(struct runtime_call, end.status, FIELD_NUMBER),
+    FIELD(struct runtime_call, state, FIELD_NUMBER),       FIELD(struct runtime_call, kind, FIELD_NUMBER),
+    FIELD(struct runtime_call, number, FIELD_NUMBER),      FIELD(struct runtime_call, phase, FIELD_WORDS),
+    FIELD(struct runtime_call, unlogged, FIELD_NUMBER),    FIELD(struct runtime_call, tty, FIELD_NUMBER),
+    FIELD(struct runtime_call, passthrough, FIELD_NUMBER), FIELD(struct runtime_call, with_stdin, FIELD_NUMBER),
+    FIELD(struct runtime_call, uid, FIELD_NUMBER),         FIELD(struct runtime_call, gid, FIELD_NUMBER),
+    FIELD(struct runtime_call, child.pid, FIELD_NUMBER),   FIELD(struct runtime_call, child.pidfd.fd, FIELD_NUMBER),
+    FIELD(struct runtime_call, end.known, FIELD_NUMBER),   FIELD(struct runtime_call, end.status, FIELD_NUMBER),
 };
 
 static const struct field client_fields[] = {

@@ -31,6 +31,7 @@ struct monitor {
     struct exec_results exec_results;
     struct source signals, listener;
     int lock_fd, run_dir_fd;
+    int64_t since_ns; /* wall clock: the start of the first worker */
     bool upgrading; /* the loop ended for an upgrade */
     int upgrade_error; /* errno, when the new program could not be executed */
     bool begun; /* by a first worker, so that another one can go on */

@@ -191,6 +191,7 @@ static void remove_container(struct native *native, struct task *task)
 void native_perform(void *state, struct board *board, struct task *task)
 {
     struct native *native = state;
+    static const int handed_on[3] = {FD_PRESERVED, FD_PRESERVED + 1, FD_PRESERVED + 2};
     struct command command = {0};
 
     task->result = -EINVAL;
@@ -200,6 +201,7 @@ void native_perform(void *state, struct board *board, struct task *task)
     } else if (task->kind == TASK_TRY_UPGRADE) {
         task->result = handover_try(native, task->kept[0]);
     } else if (compose(&command, native, task)) {
-        keeper_execute(board, task, command.argv, native->config.environment);
+        keeper_execute(board, task, command.argv, native->config.environment,
+                       task->kind == TASK_RUN && native->config.passthrough ? handed_on : NULL);
     }
 }

@@ -88,7 +88,7 @@ int runtime_start(struct runtime_call *call, const int *kept, size_t n_kept)
         .number = monitor->n_calls++,
         .n_kept = n_kept,
         .tty = call->tty,
-        .pipes = call->stdio != NULL && !call->tty,
+        .pipes = call->stdio != NULL && !call->tty && !call->passthrough,
         .with_stdin = call->with_stdin,
         .unlogged = call->unlogged,
         .uid = call->uid,

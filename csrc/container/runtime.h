@@ -48,6 +48,7 @@ struct runtime_call {
     unsigned number; /* of its log */
     bool unlogged; /* nobody reads why it failed: it does without a log, which a full disk would not take */
     bool tty; /* it gets a console socket instead of pipes */
+    bool passthrough; /* neither: it gets the spawner's own stdio */
     bool with_stdin;
     uid_t uid; /* who owns the pipes */
     gid_t gid;

@@ -108,7 +108,7 @@ static int set_up(struct native *native, struct failure *failure)
 
 static int keep_descriptors(const struct config *config)
 {
-    unsigned first_foreign = FD_PRESERVED + config->n_preserved;
+    unsigned first_foreign = FD_PRESERVED + config_n_handed_on(config);
 
     /* Nothing we were not told about stays open, and nothing goes on to a program by accident. */
     syscall(SYS_close_range, first_foreign, ~0U, 0);

@@ -15,6 +15,7 @@
 #include "container/handover.h"
 #include "container/monitor.h"
 #include "container/perform.h"
+#include "container/tell.h"
 #include "remora.h"
 #include "system/confine.h"
 #include "util/fd.h"
@@ -128,6 +129,7 @@ static int begin(struct monitor *monitor)
     if (r < 0)
         return r;
     monitor->listener.fd = -1;
+    monitor->since_ns = wall_ns();
     fcntl(FD_SPAWNER, F_SETFL, O_NONBLOCK);
     spawner = client_new(&monitor->hub, FD_SPAWNER);
     if (spawner != NULL)
@@ -171,7 +173,7 @@ static int resume(struct monitor *monitor)
 
     if (r < 0)
         return r;
-    for (unsigned i = 0; i < monitor->config->n_preserved; i++)
+    for (unsigned i = 0; i < config_n_handed_on(monitor->config); i++)
         loop_know(&hub->loop, FD_PRESERVED + (int)i);
     loop_know(&hub->loop, monitor->run_dir_fd);
     loop_know(&hub->loop, monitor->lock_fd);

@@ -141,9 +141,9 @@ int children_ask(struct children *children, struct task *task)
     struct pollfd waited[] = {{.fd = board->answer_fd, .events = POLLIN}, {.fd = board->keeper_fd, .events = POLLIN}};
     uint64_t count;
 
-    task->result = -ESRCH;
+    task->result = -EOWNERDEAD;
     if (children->keeper.loop == NULL)
-        return -ESRCH;
+        return -EOWNERDEAD;
     task->state = TASK_NONE;
     memcpy(&board->task, task, sizeof(*task));
     board->task.state = TASK_ASKED;
@@ -152,7 +152,7 @@ int children_ask(struct children *children, struct task *task)
         if (poll(waited, 2, -1) < 0)
             continue;
         if (waited[1].revents != 0 && board->task.state != TASK_ANSWERED)
-            return -ESRCH;
+            return -EOWNERDEAD;
         (void)!read(board->answer_fd, &count, sizeof(count));
     }
     memcpy(task, &board->task, sizeof(*task));
@@ -182,11 +182,23 @@ static void child_ready(struct source *source, uint32_t events)
     source_await(&child->pidfd, EPOLLPRI);
 }
 
+static void unlink_child(struct children *children, const struct child *child)
+{
+    for (struct child **at = &children->first; *at != NULL; at = &(*at)->next) {
+        if (*at == child) {
+            *at = child->next;
+            break;
+        }
+    }
+}
+
 static int take(struct loop *loop, struct children *children, struct child *child, pid_t pid, int pidfd,
                 void (*ended)(struct child *child, const struct child_end *end))
 {
     int r;
 
+    /* A killed worker may have been as far as that already. */
+    unlink_child(children, child);
     *child = (struct child){.pid = pid, .ended = ended, .pidfd = {.fd = -1}};
     child->patience.source.fd = -1;
     r = source_add(loop, &child->pidfd, pidfd, EPOLLIN, child_ready);
@@ -291,12 +303,7 @@ void child_forget(struct child *child)
     if (children == NULL)
         return;
     child->children = NULL;
-    for (struct child **at = &children->first; *at != NULL; at = &(*at)->next) {
-        if (*at == child) {
-            *at = child->next;
-            break;
-        }
-    }
+    unlink_child(children, child);
     source_remove(&child->pidfd);
     timer_deinit(&child->patience);
     if (child->entry != NULL)

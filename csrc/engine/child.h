@@ -78,8 +78,8 @@ int child_signal(const struct child *child, int signal);
 void child_forget(struct child *child);
 
 /*
- * Ask the keeper for something (board.h) and wait for the answer, which is in *task then. task->result or -ESRCH when
- * the keeper is gone.
+ * Ask the keeper for something (board.h) and wait for the answer, which is in *task then. task->result or -EOWNERDEAD
+ * when the keeper is gone.
  */
 int children_ask(struct children *children, struct task *task);
 

@@ -23,7 +23,10 @@ int failure_errno(struct failure *failure, const char *phase, const char *object
 {
     set_object(failure, phase, object, 125);
     failure->error = -error;
-    snprintf(failure->text, sizeof(failure->text), "%s", strerror(-error));
+    snprintf(failure->text, sizeof(failure->text), "%s",
+             error == -EOWNERDEAD ? "the monitor's keeper was killed, so nothing can be executed any more until the "
+                                    "container is started again"
+                                  : strerror(-error));
     return error;
 }
 

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "engine/client.h"
-#include "engine/session.h"
+#include "engine/stream.h"
 #include "remora.h"
 #include "util/memory.h"
 
@@ -77,7 +77,7 @@ int hub_resume(struct hub *hub)
 
 void hub_resumed(struct hub *hub)
 {
-    session_finish_flight(hub);
+    stream_finish_flight(hub);
     for (struct client *client = hub->clients, *next; client != NULL; client = next) {
         next = client->next;
         client_resumed(client);

@@ -161,7 +161,8 @@ static void reap(struct keeper *keeper)
 
 /* ---- tasks ---- */
 
-void keeper_execute(struct board *board, struct task *task, const char *const *argv, char *const *environment)
+void keeper_execute(struct board *board, struct task *task, const char *const *argv, char *const *environment,
+                    const int *handed_on)
 {
     struct execution execution = {.argv = argv, .environment = environment, .stdio = {-1, -1, -1}};
     struct stdio stdio;
@@ -172,7 +173,7 @@ void keeper_execute(struct board *board, struct task *task, const char *const *a
         task->result = stdio_pipes(&stdio, task->with_stdin, task->uid, task->gid);
     if (task->result < 0)
         return;
-    memcpy(execution.stdio, stdio.theirs, sizeof(execution.stdio));
+    memcpy(execution.stdio, handed_on != NULL ? handed_on : stdio.theirs, sizeof(execution.stdio));
     memcpy(execution.kept, task->kept, sizeof(execution.kept));
     execution.n_kept = task->n_kept;
     task->pid = execute(&execution);

@@ -28,7 +28,11 @@ struct keeper_program {
 int board_init(struct board *board);
 /* Be the keeper until the monitor's end. Its exit status, or -errno when there can't even be a first worker. */
 int keeper_run(struct board *board, const struct keeper_program *program, void *state);
-/* In `perform`: execute a program for the task: pipes, fork, entry in `ends`. */
-void keeper_execute(struct board *board, struct task *task, const char *const *argv, char *const *environment);
+/*
+ * In `perform`: execute a program for the task: pipes, fork, entry in `ends`. Without pipes it gets `stdio`, which may
+ * be NULL: /dev/null.
+ */
+void keeper_execute(struct board *board, struct task *task, const char *const *argv, char *const *environment,
+                    const int *stdio);
 
 #endif

@@ -76,8 +76,6 @@ void session_resume(struct session *session, struct stdio *stdio);
 void session_resumed(struct session *session);
 /* As if it were as it was, after its fields came from elsewhere: for session_resume. */
 void session_bind(struct session *session);
-/* Deliver what the killed worker had read (struct flight). */
-void session_finish_flight(struct hub *hub);
 
 void session_attach(struct session *session, struct client *client);
 /* Unlink; a lost owner may end the input. */

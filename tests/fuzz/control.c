@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #include "container/control.h"
+#include "container/tell.h"
 #include "container/monitor.h"
 #include "engine/client.h"
 #include "fuzz.h"
