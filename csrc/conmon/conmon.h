@@ -42,8 +42,7 @@ struct relay {
     struct source source;
     int host; /* owned; -1 = there is no relay */
     struct timer again; /* the service manager's queue was full */
-    size_t pending; /* bytes of `datagram` that wait for it */
-    char datagram[NOTIFY_MAX];
+    size_t pending; /* bytes of the datagram that wait for it */
 };
 
 /* Kept memory. */
@@ -58,7 +57,6 @@ struct conmon {
     enum call_state call;
     struct child runtime; /* while creating */
     struct child_end runtime_end; /* in CALL_ENDED */
-    struct log log;
     struct cgroup cgroup;
     bool oom_told;
     struct source signals, attach, ctl, winsz, oom;
@@ -70,11 +68,14 @@ struct conmon {
     struct timer patience; /* with clients that don't read */
     int sync_fd, attach_fd; /* owned; the caller's pipes */
     bool inherited_closed;
-    char attach_link[CONMON_PATH_MAX]; /* "" = none */
     char created_name[20]; /* of the process that is created but not started: the runtime's */
     bool process_begun; /* it has another name now */
     bool pid_told, failed, timed_out;
     int exit_status; /* conmon's own */
+    /* Large, and mostly never touched: last, so that the rest lies on few pages. */
+    struct log log;
+    char attach_link[CONMON_PATH_MAX]; /* "" = none */
+    char datagram[NOTIFY_MAX]; /* of the relay */
 };
 
 static inline struct conmon *conmon_of(struct hub *hub)

@@ -38,7 +38,7 @@ static void forward(struct relay *relay)
     const struct conmon *conmon = owner_of(relay);
     struct sockaddr_un address;
     socklen_t length = host_address(&address, conmon->setup->options.sdnotify_socket);
-    ssize_t n = sendto(relay->host, relay->datagram, relay->pending, MSG_DONTWAIT | MSG_NOSIGNAL,
+    ssize_t n = sendto(relay->host, conmon->datagram, relay->pending, MSG_DONTWAIT | MSG_NOSIGNAL,
                        (struct sockaddr *)&address, length);
 
     if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == EINTR)) {
@@ -60,13 +60,14 @@ static void again_due(struct timer *timer)
 static void relay_ready(struct source *source, uint32_t events)
 {
     struct relay *relay = container_of(source, struct relay, source);
+    char *datagram = owner_of(relay)->datagram;
     /* Without room for ancillary data the kernel drops descriptors that come along. */
-    ssize_t n = recv(source->fd, relay->datagram, sizeof(relay->datagram), MSG_DONTWAIT);
+    ssize_t n = recv(source->fd, datagram, NOTIFY_MAX, MSG_DONTWAIT);
 
     (void)events;
     if (n <= 0)
         return;
-    relay->pending = notify_filter(relay->datagram, relay->datagram, (size_t)n);
+    relay->pending = notify_filter(datagram, datagram, (size_t)n);
     if (relay->pending > 0)
         forward(relay);
 }

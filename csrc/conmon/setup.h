@@ -31,13 +31,14 @@ struct setup {
     int start_fd; /* the keeper's; -1 once the runtime is called */
     int console_folder; /* where the console socket is to be, with a terminal; -1 */
     char console_name[20];
-    char console_path[CONMON_PATH_MAX]; /* of the socket */
-    char pidfile[CONMON_PATH_MAX], bundle[CONMON_PATH_MAX];
-    int inherited[CONMON_INHERITED_MAX]; /* the caller's other descriptors, which the runtime gets */
+    /* Allocated, and never freed: large arrays would cost every monitor some pages. */
+    char *console_path; /* of the socket */
+    char *pidfile;
     size_t n_inherited;
     sigset_t caller_mask; /* for programs that are executed */
     char oom_score[16]; /* as it was at the start; "" = not known */
     bool called; /* the keeper's: the runtime was called, so the exit command is due */
+    int inherited[CONMON_INHERITED_MAX]; /* the caller's other descriptors, which the runtime gets */
 };
 
 /* start.c */

@@ -83,30 +83,24 @@ static void adjust_oom_score(struct setup *setup)
         (void)!pwrite(fd, "-1000", 5, 0);
 }
 
-static int copy_path(char to[CONMON_PATH_MAX], const char *from)
-{
-    if (strlen(from) >= CONMON_PATH_MAX)
-        return -ENAMETOOLONG;
-    strcpy(to, from);
-    return 0;
-}
-
 /* Where things are when nobody said so. */
 static int find_paths(struct setup *setup)
 {
     struct conmon_options *options = &setup->options;
     char folder[CONMON_PATH_MAX];
-    int length;
 
     if (getcwd(folder, sizeof(folder)) == NULL)
         return -errno;
     /* The old way to execute knew no attach socket, so it needs no bundle. */
     if (options->bundle == NULL && !options->exec)
-        options->bundle = strcpy(setup->bundle, folder);
+        options->bundle = strdup(folder);
     if (options->container_pidfile != NULL)
-        return copy_path(setup->pidfile, options->container_pidfile);
-    length = snprintf(setup->pidfile, sizeof(setup->pidfile), "%s/pidfile-%s", folder, options->cid);
-    return length < 0 || (size_t)length >= sizeof(setup->pidfile) ? -ENAMETOOLONG : 0;
+        setup->pidfile = strdup(options->container_pidfile);
+    else if (asprintf(&setup->pidfile, "%s/pidfile-%s", folder, options->cid) < 0)
+        setup->pidfile = NULL;
+    if (setup->pidfile == NULL || (options->bundle == NULL && !options->exec))
+        return -ENOMEM;
+    return strlen(setup->pidfile) < CONMON_PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
 /*
@@ -307,8 +301,7 @@ static int choose_console(struct setup *setup)
     strcpy(setup->console_name, "conmon-term.XXXXXX");
     for (size_t i = 0; i < sizeof(random); i++)
         setup->console_name[sizeof("conmon-term.") - 1 + i] = letters[random[i] % 32];
-    snprintf(setup->console_path, sizeof(setup->console_path), "%s/%s", folder, setup->console_name);
-    return 0;
+    return asprintf(&setup->console_path, "%s/%s", folder, setup->console_name) < 0 ? -ENOMEM : 0;
 }
 
 static int take_pipes(struct setup *setup)

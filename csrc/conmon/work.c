@@ -26,10 +26,10 @@ static bool reaches_all(const struct setup *setup)
     for (size_t i = 0; i < log->n_sinks; i++)
         if (log->sinks[i].path != NULL && log->sinks[i].path[0] != 0 && !confine_reaches(log->sinks[i].path))
             return false;
-    if (setup->console_path[0] != 0 && !confine_reaches(setup->console_path))
+    if (setup->console_path != NULL && !confine_reaches(setup->console_path))
         return false;
-    return reaches_folder(setup->bundle) && reaches_folder(options->exit_dir) && reaches_folder(options->persist_dir) &&
-           (options->full_attach || reaches_folder(options->socket_dir));
+    return reaches_folder(options->bundle) && reaches_folder(options->exit_dir) &&
+           reaches_folder(options->persist_dir) && (options->full_attach || reaches_folder(options->socket_dir));
 }
 
 /*

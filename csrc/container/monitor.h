@@ -27,8 +27,6 @@ struct monitor {
     struct pool exec_pool;
     struct exec *execs;
     char name[CONTAINER_NAME_MAX + 1]; /* the present one */
-    struct failure early_failure; /* of what the keeper did before there was a worker; phase NULL: none */
-    struct exec_results exec_results;
     struct source signals, listener;
     int lock_fd, run_dir_fd;
     int64_t since_ns; /* wall clock: the start of the first worker */
@@ -36,7 +34,10 @@ struct monitor {
     int upgrade_error; /* errno, when the new program could not be executed */
     bool begun; /* by a first worker, so that another one can go on */
     unsigned n_calls; /* for unique scratch names */
-    struct log log; /* last, for it is large, and most of it is never touched */
+    struct log log;
+    /* Rarely touched, after the log's large buffers: pages that an idle monitor mostly does without. */
+    struct failure early_failure; /* of what the keeper did before there was a worker; phase NULL: none */
+    struct exec_results exec_results;
 };
 
 static inline struct monitor *monitor_of(struct hub *hub)

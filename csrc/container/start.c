@@ -155,42 +155,67 @@ int start_lay_out(struct native *native, struct board **board)
     return r;
 }
 
-int start_keeper(struct native *native, struct board *board)
+/* Where this program lies, or NULL. Apart, as all below that has large things on its stack: both processes keep theirs.
+ */
+static __attribute__((noinline)) char *own_path(void)
 {
-    static const struct keeper_program program = {
-        .work = native_work, .perform = native_perform, .upgrade = handover_execute};
     char path[4096];
     ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
 
     path[n > 0 ? n : 0] = 0;
-    native->program = strdup(path);
+    return strdup(path);
+}
+
+int start_keeper(struct native *native, struct board *board)
+{
+    static const struct keeper_program program = {
+        .work = native_work, .perform = native_perform, .upgrade = handover_execute};
+
+    native->program = own_path();
     memory_release_stack();
     return native->program == NULL ? -ENOMEM : keeper_run(board, &program, native);
 }
 
+/* All that can fail before there is a worker. 0, or -errno when it was told. */
+static __attribute__((noinline)) int prepare(struct native *native, struct board **board)
+{
+    struct failure failure = {0};
+    int r = read_config(&native->config, &failure);
+
+    /* What was preserved is known now; what we make ourselves must come after the rest is closed. */
+    keep_descriptors(&native->config);
+    if (r == 0) {
+        r = start_lay_out(native, board);
+        if (r < 0)
+            failure_errno(&failure, "make memory for the monitor", native->config.id, r);
+    }
+    if (r < 0)
+        return tell_early_failure(&native->config, &failure);
+    set_up(native, &native->monitor->early_failure);
+    native->monitor->run_dir_fd = native->run_dir_fd;
+    return 0;
+}
+
+static __attribute__((noinline)) int tell_no_worker(const struct native *native, int error)
+{
+    struct failure failure = {0};
+
+    failure_errno(&failure, "start the worker", native->config.id, error);
+    return tell_early_failure(&native->config, &failure);
+}
+
 int start_monitor(void)
 {
-    struct native native = {.run_dir_fd = -1};
-    struct failure failure = {0};
+    struct native *native = calloc(1, sizeof(*native));
     struct board *board = NULL;
     int r;
 
-    r = read_config(&native.config, &failure);
-    /* What was preserved is known now; what we make ourselves must come after the rest is closed. */
-    keep_descriptors(&native.config);
-    if (r == 0) {
-        r = start_lay_out(&native, &board);
-        if (r < 0)
-            failure_errno(&failure, "make memory for the monitor", native.config.id, r);
-    }
+    if (native == NULL)
+        return -ENOMEM;
+    native->run_dir_fd = -1;
+    r = prepare(native, &board);
     if (r < 0)
-        return tell_early_failure(&native.config, &failure);
-    set_up(&native, &native.monitor->early_failure);
-    native.monitor->run_dir_fd = native.run_dir_fd;
-    r = start_keeper(&native, board);
-    if (r < 0) {
-        failure_errno(&failure, "start the worker", native.config.id, r);
-        return tell_early_failure(&native.config, &failure);
-    }
-    return r;
+        return r;
+    r = start_keeper(native, board);
+    return r < 0 ? tell_no_worker(native, r) : r;
 }

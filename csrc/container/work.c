@@ -43,8 +43,10 @@ static void idle(struct hub *hub, bool quiet)
     struct monitor *monitor = monitor_of(hub);
 
     source_await(&monitor->listener, EPOLLIN); /* it may have had to wait for resources */
-    if (quiet)
+    if (quiet) {
         log_idle(&monitor->log);
+        pool_trim(&monitor->exec_pool);
+    }
 }
 
 static const struct protocol native_protocol = {

@@ -12,7 +12,6 @@
 #define CLIENTS_MAX 1024
 #define INPUTS_MAX 16
 #define IDLE_AFTER_NS SECOND_NS
-#define PAGE ((size_t)4096)
 #define SCRATCH_OFFSET 63 /* the type byte stands right before a multiple of 64 */
 #define SCRATCH_SIZE (SCRATCH_OFFSET + 1 + REMORA_PAYLOAD_MAX)
 
@@ -27,8 +26,10 @@ static void idle_due(struct timer *timer)
         return;
     }
     if (hub->scratch_dirty)
-        kept_forget(hub->scratch, SCRATCH_SIZE);
+        kept_forget_apart(hub->scratch, SCRATCH_SIZE);
     hub->scratch_dirty = false;
+    pool_trim(&hub->client_pool);
+    pool_trim(&hub->input_pool);
     memory_trim();
     memory_release_stack();
 }
@@ -39,7 +40,7 @@ int hub_lay_out(struct hub *hub, struct kept *kept)
 
     if (r == 0)
         r = kept_pool(kept, &hub->input_pool, INPUT_SIZE, INPUTS_MAX);
-    hub->scratch = kept_take(kept, SCRATCH_SIZE + PAGE, PAGE);
+    hub->scratch = kept_take_apart(kept, SCRATCH_SIZE);
     return hub->scratch == NULL ? -ENOMEM : r;
 }
 

@@ -16,6 +16,7 @@
 #include "engine/stdio.h"
 #include "util/fd.h"
 #include "util/kernel.h"
+#include "util/memory.h"
 
 /* A worker that dies at once, again and again: not faster than this. */
 #define QUICK_DEATHS 20
@@ -273,8 +274,10 @@ int keeper_run(struct board *board, const struct keeper_program *program, void *
 
             clock_gettime(CLOCK_MONOTONIC, &started);
             r = start_worker(&keeper);
-            if (r == 0)
+            if (r == 0) {
+                memory_begin();
                 _exit(program->work(state, resumed));
+            }
             if (r < 0 && !resumed)
                 return r;
             /* No process to be had: not at the moment. */
@@ -282,6 +285,8 @@ int keeper_run(struct board *board, const struct keeper_program *program, void *
                 nanosleep(&pause, NULL);
             continue;
         }
+        memory_trim();
+        memory_release_stack();
         wait_for_something(&keeper);
         serve(&keeper);
         reap(&keeper);

@@ -38,15 +38,27 @@ void *kept_take(struct kept *kept, size_t size, size_t alignment)
     return from;
 }
 
+void *kept_take_apart(struct kept *kept, size_t size)
+{
+    size_t whole = round_up(size, page_size());
+
+    if (whole > (size_t)(kept->end - kept->at))
+        return NULL;
+    kept->end -= whole;
+    return kept->end;
+}
+
 int kept_pool(struct kept *kept, struct pool *pool, size_t size, unsigned capacity)
 {
     size_t page = page_size();
     size_t item = size >= page ? round_up(size, page) : round_up(size, sizeof(max_align_t));
 
+    size_t head = round_up(capacity, size >= page ? page : sizeof(max_align_t));
+
     *pool = (struct pool){.size = item, .capacity = capacity};
-    pool->used = kept_take(kept, capacity, 1);
-    pool->items = kept_take(kept, item * capacity, size >= page ? page : sizeof(max_align_t));
-    return pool->used == NULL || pool->items == NULL ? -ENOMEM : 0;
+    pool->used = kept_take_apart(kept, head + item * capacity);
+    pool->items = (char *)pool->used + head;
+    return pool->used == NULL ? -ENOMEM : 0;
 }
 
 void *pool_take(struct pool *pool)
@@ -76,6 +88,12 @@ void pool_release(struct pool *pool, void *item)
     pool->n_used--;
 }
 
+void pool_trim(struct pool *pool)
+{
+    if (pool->n_used == 0)
+        kept_forget_apart(pool->used, (size_t)(pool->items - (char *)pool->used) + pool->size * pool->capacity);
+}
+
 void *pool_each(const struct pool *pool, const void *item)
 {
     size_t i = item == NULL ? 0 : (size_t)((const char *)item - pool->items) / pool->size + 1;
@@ -102,4 +120,9 @@ void kept_forget(void *from, size_t size)
     /* Of a shared mapping only MADV_REMOVE frees anything. */
     if (first < end)
         (void)madvise((void *)first, end - first, MADV_REMOVE);
+}
+
+void kept_forget_apart(void *from, size_t size)
+{
+    kept_forget(from, round_up(size, page_size()));
 }

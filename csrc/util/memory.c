@@ -12,12 +12,16 @@
 #define STACK_RELEASED ((uintptr_t)65536)
 #define STACK_KEPT ((uintptr_t)512)
 
+#ifdef __GLIBC__ /* else: heap.c */
+void memory_begin(void)
+{
+}
+
 void memory_trim(void)
 {
-#ifdef __GLIBC__
     malloc_trim(0);
-#endif
 }
+#endif
 
 /*
  * The start goes deeper down the stack than the loop does afterwards: three pages that would stay with an idle monitor.
