@@ -41,14 +41,17 @@ class Bench:
         self.extra: dict[str, list[float]] = {}
         self.tar = folder / "busybox.tar"
         subprocess.run([TREE / "tools" / "busybox-tar", self.tar], check=True)
-        self.engines = self._engines(folder)
+        self.remora, self.podman, self.drop_in = self._engines(folder)
+        self.engines: list[Engine] = [self.remora, self.podman]
         self.fast_engines = self._engines(fast)
 
-    def _engines(self, folder: Path) -> list[Engine]:
+    def _engines(self, folder: Path) -> tuple[RemoraEngine, PodmanEngine, PodmanEngine]:
         storage = storage_conf(folder / "images")
-        remora = RemoraEngine(folder / "remora", storage, Path(sys.executable).parent, self.runtime)
+        programs = Path(sys.executable).parent
+        remora = RemoraEngine(folder / "remora", storage, programs, self.runtime)
         remora.run("import", "-c", 'CMD ["sh"]', "-c", "ENV PATH=/bin", str(self.tar), "busybox")
-        return [remora, PodmanEngine(folder / "podman", storage, self.runtime)]
+        podman = PodmanEngine(folder / "podman", storage, self.runtime)
+        return remora, podman, PodmanEngine(folder / "podman", storage, self.runtime, programs / "remora-monitor")
 
     def latencies(self) -> None:
         """What a person or a script waits for."""
@@ -65,18 +68,24 @@ class Bench:
     def crowd(self, count: int, times: int) -> None:
         """Idle memory with `count` containers, then with as many that have a terminal; and listing all of them."""
         fifth = Goal(most=0.2)
+        theirs: list[float] = []
         for prefix, tty, what in (("plain", False, "without a terminal"), ("term", True, "with a terminal")):
             say(f"starting {count} containers {what} with each engine")
             memory.start_many(self.engines, prefix, count, tty)
             name = f"idle container {what}, proportional memory, {count} of them"
-            self.rows.append(Row(name, memory.idle(self.engines, prefix, count), "kB", 1e-3, fifth))
+            values = memory.idle(self.engines, prefix, count)
+            self.rows.append(Row(name, values, "kB", 1e-3, fifth))
+            theirs = theirs or values["Podman"]
         name = f"ps with {2 * count} running"
         self.rows.append(Row(name, figures.list_running(self.engines, self.rounds), "ms", 1e3, Goal(most=1.0)))
-        remora = self.engines[0]
-        assert isinstance(remora, RemoraEngine)
+        say(f"starting {count} containers of Podman with Remora in conmon's place")
+        memory.start_many([self.drop_in], "drop", count, False)
+        ours = memory.idle([self.drop_in], "drop", count)[self.drop_in.name]
+        name = f"idle container in conmon's place, {count} of them"
+        self.rows.append(Row(name, {"Remora": ours, "Podman": theirs}, "kB", 1e-3, fifth))
         for prefix, tty in (("plain", False), ("term", True)):
             say(f"{times} attaches and execs of {prefix}-0")
-            value = memory.growth(remora, f"{prefix}-0", tty, times)
+            value = memory.growth(self.remora, f"{prefix}-0", tty, times)
             name = f"growth by {times} attaches and execs" + (", with a terminal" if tty else "")
             self.rows.append(Row(name, {"Remora": [value]}, "kB", 1e-3, Goal(absolute=GROWTH)))
         for engine in self.engines:
@@ -87,15 +96,18 @@ class Bench:
         rounds = max(3, self.rounds // 4)
         programs = TREE / "build" / "bench" / "bench"
         half, third = Goal(least=0.5, against="k8s-file"), Goal(most=1 / 3)
-        for where, folder, engines in (("disk", self.folder, self.engines), ("memory", self.fast, self.fast_engines)):
-            logs = Logs(folder, engines, programs)
+        disk = (self.remora, self.podman, self.drop_in)
+        for where, folder, engines in (("disk", self.folder, disk), ("memory", self.fast, self.fast_engines)):
+            logs = Logs(folder, *engines, programs)
             for line, total, _, factor in LINES:
                 name = f"{line}-byte lines to {where}"
                 say(f"log, {name}")
-                speed, cpu = logs.measure(rounds, line, total, drivers=where == "memory")
+                speed, cpu = logs.measure(rounds, line, total, more=where == "memory")
                 self.rows.append(Row(f"log, {name}", speed, "MB/s", 1e-6, Goal(least=factor)))
                 self.rows.append(Row(f"monitor's processor time, {name}", cpu, "s/GB", 1e9, third))
-                if "json-file" in speed:
+                if "drop-in" in speed:
+                    values = {"Remora": speed["drop-in"], "Podman": speed["Podman"]}
+                    self.rows.append(Row(f"log in conmon's place, {name}", values, "MB/s", 1e-6, Goal(least=factor)))
                     values = {"Remora": speed["json-file"], "k8s-file": speed["Remora"]}
                     self.rows.append(Row(f"json-file, {name}", values, "MB/s", 1e-6, half))
         for line, _, total, _ in LINES:
@@ -116,8 +128,7 @@ class Bench:
         ]
         python = [sys.executable, "-c", ""]
         self.extra["python -c '', ms"] = [1e3 * timer.time(python) for _ in range(self.rounds)]
-        remora = self.engines[0]
-        self.extra["remora version, ms"] = [1e3 * remora.time("version") for _ in range(self.rounds)]
+        self.extra["remora version, ms"] = [1e3 * self.remora.time("version") for _ in range(self.rounds)]
 
     def close(self) -> None:
         """Remove every container, also of a run that failed half-way."""

@@ -99,12 +99,14 @@ class RemoraEngine(Engine):
 
 
 class PodmanEngine(Engine):
-    """Podman with conmon, both from the distribution, on the same storage."""
+    """Podman with conmon, both from the distribution, on the same storage; or with `conmon` in conmon's place.
+
+    One folder may have an engine of either kind, for Podman has one database: the names must differ then."""
 
     name = "Podman"
     monitor = "conmon"
 
-    def __init__(self, folder: Path, storage: Path, runtime: str) -> None:
+    def __init__(self, folder: Path, storage: Path, runtime: str, conmon: Path | None = None) -> None:
         # Podman's built-in limits are above what a machine without CAP_SYS_RESOURCE may set; and its processes limit,
         # once lowered by Podman itself on the way, cannot be raised to the machine's again.
         nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -125,6 +127,10 @@ class PodmanEngine(Engine):
         )
         super().__init__(folder, {"CONTAINERS_CONF": str(conf), "CONTAINERS_STORAGE_CONF": str(storage)})
         self.command = ["podman", "--runtime", runtime]
+        if conmon is not None:
+            self.name = "drop-in"
+            self.monitor = conmon.name
+            self.command += ["--conmon", str(conmon)]
 
     def log_path(self, container: str) -> Path:
         return Path(self.run("inspect", "-f", "{{.HostConfig.LogConfig.Path}}", container))

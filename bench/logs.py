@@ -27,20 +27,21 @@ class Logs:
     folder: on the file system that is measured; programs: the folder with the built producer and raw_reader.
     """
 
-    def __init__(self, folder: Path, engines: list[Engine], programs: Path) -> None:
+    def __init__(self, folder: Path, remora: Engine, podman: Engine, drop_in: Engine, programs: Path) -> None:
         self.folder = folder / "logs"
         self.folder.mkdir()
-        self.remora, self.podman = engines
+        self.remora, self.podman, self.drop_in = remora, podman, drop_in
         self.raw_reader = programs / "raw_reader"
         self.producer = self.folder / "producer"
         shutil.copy(programs / "producer", self.producer)
         self.core = max(os.sched_getaffinity(0))
 
     def measure(
-        self, rounds: int, line: int, total: int, tty: bool = False, drivers: bool = False
+        self, rounds: int, line: int, total: int, tty: bool = False, more: bool = False
     ) -> tuple[Values, Values]:
         """Payload bytes a second, from the first byte written to the last one in the log; and seconds of the
-        monitor's processor time for each byte. Keys: Remora, Podman, raw, and with `drivers` "json-file"."""
+        monitor's processor time for each byte. Keys: Remora, Podman, raw; with `more` also "json-file"
+        and "drop-in"."""
         cpu: Values = {}
         total = total // line * line
 
@@ -59,7 +60,8 @@ class Logs:
             "Podman": lambda: self._container(self.podman, "k8s-file", line, total, tty),
             "raw": lambda: self._raw(line, total, tty),
         }
-        if drivers:
+        if more:
+            actions["drop-in"] = lambda: self._container(self.drop_in, "k8s-file", line, total, tty)
             actions["json-file"] = lambda: self._container(self.remora, "json-file", line, total, tty)
         with self._apart():
             speed = interleaved(rounds, {name: noting(name, action) for name, action in actions.items()})
