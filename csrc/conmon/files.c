@@ -12,24 +12,21 @@
 
 #include "util/fd.h"
 
-#define TEMPORARY_TRIES 100
-
-/* A new file beside `path`, whose name goes to `temporary`. The name need not be secret, only free. */
+/*
+ * A new file beside `path`, whose name goes to `temporary`. Always the same name: what a killed worker left there is
+ * replaced by the next one.
+ */
 static int open_beside(const char *path, char *temporary, size_t capacity)
 {
-    for (unsigned i = 0; i < TEMPORARY_TRIES; i++) {
-        int length = snprintf(temporary, capacity, "%s.%06x", path, ((unsigned)getpid() + i) & 0xffffff);
-        int fd;
+    int length = snprintf(temporary, capacity, "%s.tmp", path);
+    int fd;
 
-        if (length < 0 || (size_t)length >= capacity)
-            return -ENAMETOOLONG;
-        fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-        if (fd >= 0)
-            return fd;
-        if (errno != EEXIST)
-            return -errno;
-    }
-    return -EEXIST;
+    if (length < 0 || (size_t)length >= capacity)
+        return -ENAMETOOLONG;
+    if (unlink(temporary) < 0 && errno != ENOENT)
+        return -errno;
+    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    return fd < 0 ? -errno : fd;
 }
 
 static int put_number(const char *path, int number, bool durable)

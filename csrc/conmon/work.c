@@ -2,7 +2,9 @@
 /* The worker of a drop-in for conmon: from its first call to its end, and how one goes on where another was killed. */
 #include <errno.h>
 #include <linux/capability.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 
