@@ -177,7 +177,8 @@ static void lay_out(struct scene *scene)
     if (kept_pool(&kept, &scene->monitor->exec_pool, sizeof(struct exec), EXECS_MAX) < 0 ||
         hub_lay_out(&scene->monitor->hub, &kept) < 0)
         abort();
-    scene->board->keeper_fd = scene->board->answer_fd = scene->board->upgrade_fd = -1;
+    scene->board->upgrade_fd = -1;
+    scene->board->keeper_fd = scene->board->answer_fd = -1;
     scene->board->ends_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
