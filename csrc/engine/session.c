@@ -359,7 +359,11 @@ void session_resume(struct session *session, struct stdio *stdio)
 
 void session_resumed(struct session *session)
 {
-    child_resumed(&session->process);
+    /* The news of the end were not taken to their end: all of it anew, which may free the session. */
+    if (session->process.telling && session->process.children == NULL && !session->ended_told) {
+        child_resumed(&session->process);
+        return;
+    }
     await_output(session);
     if (session->pending_size > 0)
         source_await(&session->in, EPOLLOUT);
