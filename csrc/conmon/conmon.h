@@ -17,6 +17,7 @@
 #include "conmon/lines.h"
 #include "conmon/notify.h"
 #include "conmon/setup.h"
+#include "conmon/syncpipe.h"
 #include "engine/hub.h"
 #include "engine/session.h"
 #include "engine/stdio.h"
@@ -57,12 +58,15 @@ struct conmon {
     enum call_state call;
     struct child runtime; /* while creating */
     struct child_end runtime_end; /* in CALL_ENDED */
+    struct source wordy; /* a second descriptor of the runtime's stderr while creating */
+    size_t said_size;
+    char said[SYNC_MESSAGE_MAX]; /* the runtime's first words, where they had to make room for more */
     struct cgroup cgroup;
     bool oom_told;
     struct source signals, attach, ctl, winsz, oom;
     struct lines ctl_lines, winsz_lines;
     struct control_message window; /* the last size that came through ctl */
-    bool window_known;
+    bool window_known, watched; /* all that conmon_serve_running does is done */
     struct relay relay;
     struct timer time_limit; /* the process's; then, that of its death */
     struct timer patience; /* with clients that don't read */

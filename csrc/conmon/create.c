@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The runtime call that makes the process, and what becomes of its result. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "conmon/conmon.h"
 #include "conmon/files.h"
 #include "conmon/syncpipe.h"
 #include "util/fd.h"
+
+#define WORDY 32768 /* bytes of stderr: half of what a pipe takes */
+#define SCRATCH_USED ((size_t)65536)
 
 /* ---- telling ---- */
 
@@ -66,8 +72,11 @@ static void fail_runtime(struct conmon *conmon)
     int end = conmon->runtime_end.known ? conmon->runtime_end.status : SIGKILL;
     int status = WIFEXITED(end) ? WEXITSTATUS(end) : 128 + WTERMSIG(end);
     char text[SYNC_MESSAGE_MAX + 1];
-    ssize_t n = conmon->stdio.err < 0 ? -1 : read(conmon->stdio.err, text, SYNC_MESSAGE_MAX);
+    ssize_t n = (ssize_t)conmon->said_size;
 
+    memcpy(text, conmon->said, conmon->said_size);
+    if (n == 0 && conmon->stdio.err >= 0)
+        n = read(conmon->stdio.err, text, SYNC_MESSAGE_MAX);
     if (n > 0) {
         text[n] = '\0';
         message(&setup->messages, MESSAGE_WARNING, "runtime stderr: %s", text);
@@ -78,6 +87,40 @@ static void fail_runtime(struct conmon *conmon)
     message(&setup->messages, MESSAGE_ERROR, "Failed to create container: exit status %d", status);
     conmon_report(conmon, -1, text, (size_t)n);
     quit(conmon);
+}
+
+/*
+ * What the runtime says is left in the pipe until it is done, for it may be why it failed, or else is output like the
+ * container's. But a runtime that fills the pipe would wait for ever. Each write tells; hardly any matters.
+ */
+static void wordy_ready(struct source *source, uint32_t events)
+{
+    struct conmon *conmon = container_of(source, struct conmon, wordy);
+    int waiting = 0;
+
+    (void)events;
+    while (ioctl(source->fd, FIONREAD, &waiting) == 0 && waiting >= WORDY) {
+        char *bytes = hub_scratch(&conmon->hub);
+        ssize_t n = read(source->fd, bytes, (size_t)waiting < SCRATCH_USED ? (size_t)waiting : SCRATCH_USED);
+        struct timespec now;
+
+        if (n <= 0)
+            return;
+        if (conmon->said_size == 0) {
+            memcpy(conmon->said, bytes, sizeof(conmon->said));
+            conmon->said_size = sizeof(conmon->said);
+        }
+        clock_gettime(CLOCK_REALTIME, &now);
+        log_write(&conmon->log, LOG_STDERR, &now, bytes, (size_t)n);
+    }
+}
+
+static void watch_words(struct conmon *conmon)
+{
+    int fd = conmon->stdio.err < 0 ? -1 : fcntl(conmon->stdio.err, F_DUPFD_CLOEXEC, 3);
+
+    if (fd >= 0)
+        source_add(&conmon->hub.loop, &conmon->wordy, fd, EPOLLIN | EPOLLET, wordy_ready);
 }
 
 /* ---- its result ---- */
@@ -129,6 +172,7 @@ static void take_result(struct conmon *conmon)
     char text[CONMON_REFUSAL_MAX];
     int r;
 
+    source_remove(&conmon->wordy);
     /* A runtime that wrote the pid of a process in a running container has started it, whatever it says at its end. */
     if (!well && !(setup->options.exec && pid > 0)) {
         fail_runtime(conmon);
@@ -196,8 +240,10 @@ static int accept_answer(struct conmon *conmon, const struct task *task)
     conmon->stdio.out = task->out;
     conmon->stdio.err = task->err;
     r = child_watch_task(&hub->loop, &hub->children, &conmon->runtime, task, call_ended);
-    if (r == 0)
+    if (r == 0) {
+        watch_words(conmon);
         conmon->call = CALL_RUNNING;
+    }
     hub->children.board->task.owner = NULL;
     return r;
 }

@@ -135,6 +135,7 @@ void conmon_deinit(struct conmon *conmon)
     source_remove(&conmon->ctl);
     source_remove(&conmon->winsz);
     source_remove(&conmon->oom);
+    source_remove(&conmon->wordy);
     source_remove(&conmon->signals);
     timer_deinit(&conmon->time_limit);
     timer_deinit(&conmon->patience);

@@ -252,6 +252,28 @@ static void time_limit_due(struct timer *timer)
     timer_set(timer, KILLED_NS);
 }
 
+static void watch_oom(struct conmon *conmon, pid_t pid)
+{
+    int fd;
+
+    source_remove(&conmon->oom);
+    cgroup_deinit(&conmon->cgroup);
+    cgroup_open(&conmon->cgroup, pid, "");
+    fd = conmon->cgroup.event_fd < 0 ? -1 : fcntl(conmon->cgroup.event_fd, F_DUPFD_CLOEXEC, 3);
+    if (fd >= 0 && source_add(&conmon->hub.loop, &conmon->oom, fd, EPOLLIN, oom_ready) < 0)
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to watch for OOM");
+}
+
+static void limit_time(struct conmon *conmon, int seconds)
+{
+    struct timer *timer = &conmon->time_limit;
+
+    if (timer->source.loop == NULL && timer_init(&conmon->hub.loop, timer, time_limit_due) < 0)
+        message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to set the time limit");
+    else
+        timer_set(timer, seconds_ns(seconds));
+}
+
 void conmon_serve_running(struct conmon *conmon, pid_t pid)
 {
     const struct conmon_options *options = &conmon->setup->options;
@@ -261,26 +283,17 @@ void conmon_serve_running(struct conmon *conmon, pid_t pid)
     if (options->terminal)
         source_await(&conmon->winsz, EPOLLIN);
     /* An exec's cgroup is the container's, whose own monitor watches it. */
-    if (!options->exec || options->persist_dir != NULL) {
-        int fd;
-
-        cgroup_open(&conmon->cgroup, pid, "");
-        fd = conmon->cgroup.event_fd < 0 ? -1 : fcntl(conmon->cgroup.event_fd, F_DUPFD_CLOEXEC, 3);
-        if (fd >= 0 && source_add(&conmon->hub.loop, &conmon->oom, fd, EPOLLIN, oom_ready) < 0)
-            message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to watch for OOM");
-    }
-    if (options->timeout > 0) {
-        if (timer_init(&conmon->hub.loop, &conmon->time_limit, time_limit_due) == 0)
-            timer_set(&conmon->time_limit, seconds_ns(options->timeout));
-        else
-            message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to set the time limit");
-    }
+    if (!options->exec || options->persist_dir != NULL)
+        watch_oom(conmon, pid);
+    if (options->timeout > 0)
+        limit_time(conmon, options->timeout);
+    conmon->watched = true;
 }
 
 void conmon_serve_resume(struct conmon *conmon)
 {
     struct loop *loop = &conmon->hub.loop;
-    struct source *const sources[] = {&conmon->attach, &conmon->ctl, &conmon->winsz, &conmon->oom};
+    struct source *const sources[] = {&conmon->attach, &conmon->ctl, &conmon->winsz, &conmon->oom, &conmon->wordy};
 
     for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
         source_resume(sources[i]);

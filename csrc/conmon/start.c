@@ -364,7 +364,8 @@ static int lay_out(struct setup *setup)
     conmon->setup = setup;
     conmon->hub.children.board = setup->board;
     conmon->sync_fd = conmon->attach_fd = conmon->console = conmon->relay.host = -1;
-    conmon->signals = conmon->attach = conmon->ctl = conmon->winsz = conmon->oom = conmon->relay.source = none;
+    conmon->signals = conmon->attach = conmon->ctl = conmon->winsz = conmon->oom = conmon->wordy = none;
+    conmon->relay.source = none;
     conmon->time_limit.source = conmon->patience.source = conmon->relay.again.source = none;
     conmon->exit_status = EXIT_FAILURE;
     cgroup_init(&conmon->cgroup);

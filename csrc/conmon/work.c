@@ -11,27 +11,34 @@
 #include "conmon/conmon.h"
 #include "system/confine.h"
 
-static bool reaches_folder(const char *folder)
-{
-    char within[CONMON_PATH_MAX + 2];
+/* ---- rights ---- */
 
-    return folder == NULL || folder[0] == 0 ||
-           ((size_t)snprintf(within, sizeof(within), "%s/.", folder) < sizeof(within) && confine_reaches(within));
+/* Whether a file of this name can be put into the folder without more rights than its owner's. */
+static bool reaches(const char *folder, const char *name)
+{
+    char path[CONMON_PATH_MAX];
+
+    if (folder == NULL)
+        return true;
+    return snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path) && confine_reaches(path);
 }
 
-/* Whether it can do with the rights of an owner what is to be done in the file system. */
 static bool reaches_all(const struct setup *setup)
 {
     const struct conmon_options *options = &setup->options;
-    const struct log_options *log = &setup->log_options;
 
-    for (size_t i = 0; i < log->n_sinks; i++)
-        if (log->sinks[i].path != NULL && log->sinks[i].path[0] != 0 && !confine_reaches(log->sinks[i].path))
+    for (size_t i = 0; i < setup->logs.n_files; i++)
+        if (!confine_reaches(setup->logs.files[i]))
             return false;
-    if (setup->console_path != NULL && !confine_reaches(setup->console_path))
+    if (!options->full_attach && !reaches(options->socket_dir, options->cid))
         return false;
-    return reaches_folder(options->bundle) && reaches_folder(options->exit_dir) &&
-           reaches_folder(options->persist_dir) && (options->full_attach || reaches_folder(options->socket_dir));
+    if (options->terminal && !confine_reaches(setup->console_path))
+        return false;
+    if (options->sdnotify_socket != NULL && options->sdnotify_socket[0] == '/' &&
+        !confine_reaches(options->sdnotify_socket))
+        return false;
+    return reaches(options->bundle, "attach") && reaches(options->exit_dir, options->cid) &&
+           reaches(options->persist_dir, "exit") && confine_reaches(setup->pidfile);
 }
 
 /*
@@ -41,12 +48,17 @@ static bool reaches_all(const struct setup *setup)
 static void confine(const struct setup *setup)
 {
     struct confine_options options = {0};
-    const char *what;
+    const char *what = "";
+    int r;
 
     if (!reaches_all(setup))
         options.capabilities = UINT64_C(1) << CAP_DAC_OVERRIDE;
-    (void)confine_worker(&options, &what);
+    r = confine_worker(&options, &what);
+    if (r < 0)
+        message(&setup->messages, MESSAGE_INFO, "Failed to give up rights: %s %s", what, strerror(-r));
 }
+
+/* ---- a worker's life ---- */
 
 static int begin(struct conmon *conmon)
 {
@@ -122,6 +134,8 @@ static int resume(struct conmon *conmon)
         conmon_create_resumed(conmon);
         return 0;
     case CONMON_RUNNING:
+        if (!conmon->watched && conmon->session.process.children != NULL)
+            conmon_serve_running(conmon, conmon->session.process.pid);
         session_resumed(&conmon->session);
         return 0;
     case CONMON_ENDED:
