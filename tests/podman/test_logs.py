@@ -214,3 +214,15 @@ def test_a_log_is_complete_when_the_container_is_waited_for(podman: Podman, driv
     if driver == "journald":
         entries(podman, 3000)
     assert podman.logs("c") == b"".join(b"%d\n" % n for n in range(1, 3001))
+
+
+def test_logs_f_reaches_the_end_of_a_log_that_is_cut(podman: Podman) -> None:
+    script = "i=0; while [ $i -lt 600 ]; do echo line $i; i=$((i+1)); done; while ! test -e /go; do sleep 0.05; done"
+    podman.start("sh", "-c", f"{script}; echo end", options=["--name", "c", "--log-opt", "max-size=10kb"])
+    podman.logged("c", b"line 599\n")
+    with podman.popen("logs", "-f", "c") as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != b"line 599\n":
+            pass
+        podman("exec", "c", "touch", "/go")
+        assert process.stdout.read() == b"end\n"
