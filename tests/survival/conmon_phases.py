@@ -6,12 +6,11 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from tests.conmon.caller import RUNC, STDOUT, Caller, Client
 from tests.support import host
 from tests.support.waiting import eventually
-from tests.survival.numbered import LINE, PRINTER, logged
+from tests.survival.numbered import LINE, PRINTER, has_logged, logged
 from tests.survival.parts import Parts, settled_descriptors
 from tests.survival.phases import CODE, Trial
 
@@ -106,7 +105,7 @@ def printing(caller: Caller, trial: Trial, *options: str) -> str:
                 count += 1000
                 go.say("1000")
                 client.read_to(count * LINE - trial.client_slack)
-            eventually(lambda: _last(caller.log, count), "the log has come to the last line", timeout=10)
+            eventually(lambda: has_logged(caller.log, count), "the log has come to the last line", timeout=10)
         if not client.ended:
             after = settled_descriptors(parts.keeper, before)
             assert after == before, (before, after)
@@ -132,11 +131,6 @@ class Reader:
             stream, data = self._client.packet()
             self.ended = not stream
             self.size += len(data)
-
-
-def _last(log: Path, count: int) -> bool:
-    findings = logged(log, count)
-    return count - 1 not in findings.missing or findings.told > 0
 
 
 def running(caller: Caller, trial: Trial) -> str:

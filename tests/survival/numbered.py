@@ -153,6 +153,15 @@ def logged(path: Path, count: int) -> Findings:
     return Findings(cri_lines(path), count)
 
 
+def has_logged(path: Path, count: int) -> bool:
+    """Whether the last of so many lines is in the log, or a gap record; asked while it is being written."""
+    try:
+        findings = logged(path, count)
+    except (AssertionError, FileNotFoundError):
+        return False  # in the middle of a record, of a rotation
+    return count - 1 not in findings.missing or findings.told > 0
+
+
 class Drain:
     """Reads a connection to its end in a thread: stdout's bytes, the exit record, the events."""
 

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from remora.monitor import Connection, MonitorGone, RequestFailed, core, monitor_program, sealed_memory
 from tests.support.box import DEADLINE, Box, received
 from tests.support.waiting import eventually
-from tests.survival.numbered import CHUNK, LINE, Drain, Printer, logged
+from tests.survival.numbered import CHUNK, LINE, Drain, Printer, has_logged, logged
 from tests.survival.parts import Parts, Spin, settled_descriptors
 
 
@@ -159,7 +159,7 @@ def printing(box: Box, trial: Trial, log: dict[str, object], lines: int) -> str:
             "all lines came to the client",
             timeout=10,
         )
-        eventually(lambda: _logged_last(box, printer.count), "the log has come to the last line", timeout=10)
+        eventually(lambda: has_logged(box.data / "log", printer.count), "the log has come to the last line", timeout=10)
     if not drain.ended:
         after = settled_descriptors(parts.keeper, before)
         assert after == before, (before, after)
@@ -175,11 +175,6 @@ def printing(box: Box, trial: Trial, log: dict[str, object], lines: int) -> str:
     assert record["code"] == CODE
     drain.findings(printer.count).assert_within(trial.client_slack)
     return "right" if findings.complete else "told"
-
-
-def _logged_last(box: Box, count: int) -> bool:
-    findings = logged(box.data / "log", count)
-    return count - 1 not in findings.missing or findings.told > 0
 
 
 def one_log(box: Box, **options: object) -> dict[str, object]:
