@@ -41,6 +41,12 @@ struct setup {
     int inherited[CONMON_INHERITED_MAX]; /* the caller's other descriptors, which the runtime gets */
 };
 
+/*
+ * setup.c: check everything and open the logs. 0, or -errno with a message to the caller. The last part of the order in
+ * options.h.
+ */
+int setup_check(struct setup *setup);
+
 /* start.c */
 
 /* Whether a command line is meant for conmon. */

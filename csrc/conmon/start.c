@@ -23,7 +23,6 @@
 /* The interface's version, by which callers tell what they may ask for. */
 #define INTERFACE_VERSION "2.2.1"
 #define START_MAX 8192
-#define LOG_MODE 0640
 #define KEPT_SIZE ((size_t)64 << 20) /* of addresses; little of it is ever touched */
 
 bool conmon_is_meant(int argc, char *const *argv)
@@ -81,101 +80,6 @@ static void adjust_oom_score(struct setup *setup)
 
     if (n > 0)
         (void)!pwrite(fd, "-1000", 5, 0);
-}
-
-/* Where things are when nobody said so. */
-static int find_paths(struct setup *setup)
-{
-    struct conmon_options *options = &setup->options;
-    char folder[CONMON_PATH_MAX];
-
-    if (getcwd(folder, sizeof(folder)) == NULL)
-        return -errno;
-    /* The old way to execute knew no attach socket, so it needs no bundle. */
-    if (options->bundle == NULL && !options->exec)
-        options->bundle = strdup(folder);
-    if (options->container_pidfile != NULL)
-        setup->pidfile = strdup(options->container_pidfile);
-    else if (asprintf(&setup->pidfile, "%s/pidfile-%s", folder, options->cid) < 0)
-        setup->pidfile = NULL;
-    if (setup->pidfile == NULL || (options->bundle == NULL && !options->exec))
-        return -ENOMEM;
-    return strlen(setup->pidfile) < CONMON_PATH_MAX ? 0 : -ENAMETOOLONG;
-}
-
-/*
- * A terminal that is handed to a container lets it type into its owner's shell (TIOCSTI), unless the kernel is told
- * not to know that any more (since 6.2).
- */
-static bool gives_dangerous_terminal(void)
-{
-    CLEANUP_FD int fd = open("/proc/sys/dev/tty/legacy_tiocsti", O_RDONLY | O_CLOEXEC);
-    char answer = '1';
-
-    if (fd >= 0 && read(fd, &answer, 1) == 1 && answer == '0')
-        return false;
-    return isatty(STDIN_FILENO) || isatty(STDOUT_FILENO) || isatty(STDERR_FILENO);
-}
-
-static int open_logs(struct setup *setup, char *refusal)
-{
-    const struct conmon_options *options = &setup->options;
-    struct log_options *log = &setup->log_options;
-    const char *what;
-    int r;
-
-    *log = (struct log_options){.id = options->cid,
-                                .name = options->name,
-                                .tag = options->log_tag,
-                                .labels = options->log_labels.items,
-                                .n_labels = options->log_labels.n,
-                                .priority_prefix = true,
-                                .no_partial_marks = options->no_partial_message};
-    for (size_t i = 0; i < setup->logs.n_files; i++)
-        log->sinks[log->n_sinks++] = (struct log_sink_options){
-            .driver = LOG_K8S_FILE,
-            .path = setup->logs.files[i],
-            .max_size = options->log_size_max > 0 ? options->log_size_max : 0,
-            .max_files = options->log_rotate ? (unsigned)options->log_max_files + 1 : 1,
-            .max_total = options->log_global_size_max > 0 ? options->log_global_size_max : 0,
-            .mode = LOG_MODE,
-        };
-    if (setup->logs.journald)
-        log->sinks[log->n_sinks++] = (struct log_sink_options){.driver = LOG_JOURNALD};
-    r = log_open(&setup->conmon->log, log, &what);
-    if (r < 0)
-        snprintf(refusal, CONMON_REFUSAL_MAX, "Failed to open log file %s", strerror(-r));
-    return r;
-}
-
-/* All that can be refused while the caller still sees it. */
-static int check_all(struct setup *setup)
-{
-    char refusal[CONMON_REFUSAL_MAX];
-    enum message_level level = MESSAGE_WARNING;
-    const struct conmon_options *options = &setup->options;
-    int r;
-
-    if (options->log_level != NULL)
-        message_level_parse(options->log_level, &level);
-    messages_init(&setup->messages, level, options->cid, options->log_tag, options->syslog);
-    r = options_check(options, refusal);
-    if (r == 0 && (r = find_paths(setup)) < 0)
-        snprintf(refusal, sizeof(refusal), "Failed to get working directory %s", strerror(-r));
-    if (r == 0)
-        r = log_paths_parse(&setup->logs, &options->log_paths, refusal);
-    if (r == 0 && setup->logs.passthrough && gives_dangerous_terminal()) {
-        snprintf(refusal, sizeof(refusal),
-                 "cannot use a tty with passthrough logging mode to prevent attacks via TIOCSTI");
-        r = -EINVAL;
-    }
-    if (r == 0)
-        r = open_logs(setup, refusal);
-    if (r == 0)
-        r = logs_check(&setup->logs, options, refusal);
-    if (r < 0)
-        message(&setup->messages, MESSAGE_ERROR, "%s", refusal);
-    return r;
 }
 
 /* The caller uses this pause to put us into a cgroup. Any byte or the end releases; 1: we were asked to end. */
@@ -261,7 +165,7 @@ static int start(struct setup *setup, int *status)
 
     *status = EXIT_FAILURE;
     list_inherited(setup);
-    if (check_all(setup) < 0)
+    if (setup_check(setup) < 0)
         return 1;
     adjust_oom_score(setup);
     signals = block_signals(setup);
