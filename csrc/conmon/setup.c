@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conmon/conmon.h"
@@ -73,6 +74,15 @@ static bool may_rotate(const struct setup *setup, const char *path)
     return false;
 }
 
+/* The file that a link leads to: it is the caller who named the path, and a link's own place is no place for a log. */
+static const char *follow_link(const char *path)
+{
+    struct stat status;
+    char *real = lstat(path, &status) == 0 && S_ISLNK(status.st_mode) ? realpath(path, NULL) : NULL;
+
+    return real != NULL ? real : path;
+}
+
 static int open_logs(struct setup *setup, char *refusal)
 {
     const struct conmon_options *options = &setup->options;
@@ -87,6 +97,8 @@ static int open_logs(struct setup *setup, char *refusal)
                                 .n_labels = options->log_labels.n,
                                 .priority_prefix = true,
                                 .no_partial_marks = options->no_partial_message};
+    for (size_t i = 0; i < setup->logs.n_files; i++)
+        setup->logs.files[i] = follow_link(setup->logs.files[i]);
     for (size_t i = 0; i < setup->logs.n_files; i++)
         log->sinks[log->n_sinks++] = (struct log_sink_options){
             .driver = LOG_K8S_FILE,

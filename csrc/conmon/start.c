@@ -292,6 +292,17 @@ static int parse(struct setup *setup, int argc, char **argv, int *status)
     return r == CONMON_PARSED_RUN ? 0 : 1;
 }
 
+/* Where stdin, stdout or stderr are closed, a file of ours would take their place. */
+static void fill_stdio(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    fd_close(&fd);
+}
+
 int conmon_main(int argc, char **argv)
 {
     struct setup *setup = calloc(1, sizeof(*setup));
@@ -300,6 +311,7 @@ int conmon_main(int argc, char **argv)
     if (setup == NULL)
         return status;
     setup->start_fd = setup->console_folder = setup->messages.syslog_fd = -1;
+    fill_stdio();
     umask(022);
     if (parse(setup, argc, argv, &status) != 0)
         return status;

@@ -181,6 +181,7 @@ static void each_refusal_has_conmons_words(void)
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         const struct refusal *refusal = &refusals[i];
 
+        assert(refusal->text != NULL);
         refuse(refusal->args, line);
         if (strcmp(line, refusal->text) != 0)
             printf("row %zu: want \"%s\", got \"%s\"\n", i, refusal->text, line);
