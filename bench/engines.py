@@ -84,7 +84,7 @@ class RemoraEngine(Engine):
         self.command = [str(programs / "remora")]
 
     def log_path(self, container: str) -> Path:
-        return self.folder / "data" / "containers" / self.identity(container) / "log"
+        return Path(self.run("inspect", "-f", "{{.LogPath}}", container))
 
     def run_dir(self, container: str) -> Path:
         """The container's run folder, where its control socket is."""
