@@ -132,7 +132,7 @@ def test_a_client_that_goes_ends_the_input(caller: Caller) -> None:
 def test_a_client_that_goes_with_output_unread_ends_the_input(caller: Caller) -> None:
     caller.create("sh", "-c", "cat; echo over", options=["-i"])
     first, second = caller.client(), caller.client()
-    second.socket.settimeout(3)
+    second.socket.settimeout(caller.monitor.patience)
     caller.begin()
     first.send(b"one\n")
     second.until(b"one\n")

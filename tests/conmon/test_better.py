@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -23,10 +24,14 @@ GO = "while ! test -e /shared/go; do sleep 0.02; done"
 def members(caller: Caller) -> list[int]:
     """The monitor's processes: the one in its pid file and its relatives of the same program."""
     pid = caller.monitor_pid()
-    program = os.readlink(f"/proc/{pid}/exe")
+    try:
+        program = os.readlink(f"/proc/{pid}/exe")
+        family = (pid, *_children(pid), host.parent(pid))
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     found = []
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) in (pid, *_children(pid), host.parent(pid)):
+        if entry.isdigit() and int(entry) in family:
             try:
                 if os.readlink(f"/proc/{entry}/exe") == program:
                     found.append(int(entry))
@@ -65,7 +70,7 @@ def test_a_client_that_does_not_read_stops_neither_container_nor_log(caller: Cal
     running(caller)
     caller.client()  # never read
     (caller.shared / "go").touch()
-    eventually(caller.exit_file().exists, "the container ends", 5)
+    eventually(caller.exit_file().exists, "the container ends", caller.monitor.patience)
     assert caller.code() == "3"
     assert caller.records()[-1] == ("stdout", "F", "300000")
 
@@ -76,7 +81,7 @@ def test_a_client_that_does_not_read_stops_no_other_client(caller: Caller) -> No
     running(caller)
     caller.client()
     other = caller.client()
-    other.socket.settimeout(5)
+    other.socket.settimeout(caller.monitor.patience)
     (caller.shared / "go").touch()
     assert other.rest()[STDOUT].endswith(b"\n300000\n")
 
@@ -181,7 +186,7 @@ def test_the_end_is_seen_of_a_process_that_is_no_child(caller: Caller) -> None:
     caller.created(caller.spawn([str(runtime) if word == RUNC else word for word in caller.options()]))
     caller.begin()
     (caller.shared / "go").touch()
-    eventually(caller.exit_file().exists, "the end is seen", 5)
+    eventually(caller.exit_file().exists, "the end is seen", caller.monitor.patience)
     assert caller.code() == "6"
 
 
@@ -201,7 +206,8 @@ def test_a_hundred_attaches_leave_no_descriptor(caller: Caller) -> None:
     before = [host.descriptors(pid) for pid in pids]
     for _ in range(100):
         eventually(lambda: _attached_and_gone(caller), "a client gets its turn")
-    eventually(lambda: [host.descriptors(pid) for pid in pids] == before, "as many descriptors as before", 3)
+    patience = caller.monitor.patience
+    eventually(lambda: [host.descriptors(pid) for pid in pids] == before, "as many descriptors as before", patience)
 
 
 def _attached_and_gone(caller: Caller) -> bool:
@@ -242,7 +248,7 @@ def test_a_killed_process_of_the_monitor_loses_nothing(caller: Caller, killed: s
         pytest.skip("the exit status of another's child is known from kernel 6.15 on")
     caller.create("sh", "-c", f"echo one; {GO}; echo two; exit 12")
     before = caller.client()
-    before.socket.settimeout(5)
+    before.socket.settimeout(caller.monitor.patience)
     caller.begin()
     before.until(b"one\n")
     keeper = caller.monitor_pid()
@@ -251,10 +257,10 @@ def test_a_killed_process_of_the_monitor_loses_nothing(caller: Caller, killed: s
     victim = keeper if killed == "keeper" else next((pid for pid in pids if pid != keeper), keeper)
     os.kill(victim, signal.SIGKILL)
     after = caller.client()
-    after.socket.settimeout(5)
+    after.socket.settimeout(caller.monitor.patience)
     (caller.shared / "go").touch()
     assert before.rest() == after.rest() == {STDOUT: b"two\n"}
-    eventually(caller.exit_file().exists, "the exit file is written", 5)
+    eventually(caller.exit_file().exists, "the exit file is written", caller.monitor.patience)
     assert caller.code() == "12"
     assert caller.records() == [("stdout", "F", "one"), ("stdout", "F", "two")]
 
@@ -266,10 +272,11 @@ def test_a_worker_killed_again_and_again_loses_nothing(caller: Caller) -> None:
     keeper = caller.monitor_pid()
     killed = 0
     while not caller.exit_file().exists() and killed < 50:
-        for pid in _children(keeper):
-            if os.readlink(f"/proc/{pid}/exe") == os.readlink(f"/proc/{keeper}/exe"):
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
+        for pid in members(caller):
+            if pid != keeper:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
     assert killed > 0
     assert caller.code() == "12"
     out = "".join(content + ("\n" if tag == "F" else "") for _, tag, content in caller.records())

@@ -24,7 +24,7 @@ class Relay:
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.bind(str(caller.folder / "manager"))
         self.manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.manager.settimeout(3)
+        self.manager.settimeout(caller.monitor.patience + 3)
         (caller.bundle / "notify").mkdir()
         caller.create("sleep", "1000", options=["--sdnotify-socket", str(caller.folder / "manager")])
         self.path = caller.bundle / "notify" / "notify.sock"

@@ -88,7 +88,7 @@ def unread(fd: int) -> int:
 @pytest.mark.conmon_fails("both fifos share one buffer")
 def test_pieces_of_the_two_fifos_do_not_mix(caller: Caller) -> None:
     client = sized(caller)
-    client.socket.settimeout(3)
+    client.socket.settimeout(caller.monitor.patience)
     fd = os.open(caller.bundle / "ctl", os.O_WRONLY)
     os.write(fd, b"1 3")
     eventually(lambda: unread(fd) == 0, "the first piece is read")
@@ -102,7 +102,7 @@ def test_pieces_of_the_two_fifos_do_not_mix(caller: Caller) -> None:
 @pytest.mark.conmon_fails("the first line is handled again and again")
 def test_several_lines_of_one_write_are_each_handled(caller: Caller) -> None:
     client = sized(caller)
-    client.socket.settimeout(3)
+    client.socket.settimeout(caller.monitor.patience)
     caller.control("ctl", b"1 11 41\n1 12 42\n1 13 43\n")
     client.until(b"size 13 43.")
 

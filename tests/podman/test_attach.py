@@ -144,7 +144,9 @@ def test_attach_of_a_client_that_does_not_read_stops_nobody(podman: Podman) -> N
         process.stdin.flush()
         try:
             eventually(
-                lambda: podman.run("exec", "c", "test", "-e", "/done", status=None).returncode == 0, "all is written", 3
+                lambda: podman.run("exec", "c", "test", "-e", "/done", status=None).returncode == 0,
+                "all is written",
+                podman.monitor.patience,
             )
         finally:
             process.kill()

@@ -190,7 +190,7 @@ def test_a_killed_worker_loses_nothing(podman: Podman) -> None:
     start(podman, "echo ready; while ! test -e /go; do sleep 0.05; done; echo last; exit 21")
     os.kill(worker_of(podman.monitor_pid("c")), signal.SIGKILL)
     podman("exec", "c", "touch", "/go")
-    eventually(lambda: podman.state("c", "Status") == "exited", "it is over", 5)
+    eventually(lambda: podman.state("c", "Status") == "exited", "it is over", podman.monitor.patience)
     assert podman.state("c", "ExitCode") == "21"
     assert podman.logs("c") == b"ready\nlast\n"
 
@@ -202,7 +202,7 @@ def test_a_killed_monitor_loses_no_exit_code(podman: Podman) -> None:
     os.kill(podman.monitor_pid("c"), signal.SIGKILL)
     podman("exec", "c", "touch", "/go")
     # Nobody is left who may run the exit command: Podman's own next command cleans up.
-    eventually(lambda: podman.state("c", "Status") in ("exited", "stopped"), "it is over", 5)
+    eventually(lambda: podman.state("c", "Status") in ("exited", "stopped"), "it is over", podman.monitor.patience)
     assert podman.state("c", "ExitCode") == "21"
     assert podman.logs("c") == b"ready\nlast\n"
     podman("start", "c")

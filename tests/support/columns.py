@@ -35,6 +35,11 @@ class Monitor:
     def is_conmon(self) -> bool:
         return self.name == CONMON
 
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for what conmon is known never to do."""
+        return 2.0 if self.is_conmon else 20.0
+
 
 def find_monitor(name: str) -> Monitor:
     """The program `conmon` or `remora`; fails where it is not installed."""
