@@ -11,6 +11,8 @@
 #include "conmon/conmon.h"
 #include "system/confine.h"
 
+#define BEGIN_TRIES 5 /* workers that could not even begin: the caller waits for an answer */
+
 /* ---- rights ---- */
 
 /* Whether a file of this name can be put into the folder without more rights than its owner's. */
@@ -148,6 +150,16 @@ static int resume(struct conmon *conmon)
     return 0;
 }
 
+/* The keeper may end, too. */
+static int finish(const struct conmon *conmon)
+{
+    struct board *board = conmon->setup->board;
+
+    board->exit_status = conmon->exit_status & 0xff;
+    board->finished = true;
+    return 0;
+}
+
 int conmon_work(void *state, bool resumed)
 {
     struct setup *setup = state;
@@ -156,6 +168,10 @@ int conmon_work(void *state, bool resumed)
 
     confine(setup);
     r = resumed && conmon->begun ? resume(conmon) : begin(conmon);
+    if (r < 0 && !conmon->begun && setup->board->workers >= BEGIN_TRIES) {
+        conmon_fail(conmon, "Failed to make the event loop", r);
+        return finish(conmon);
+    }
     if (r < 0)
         return 1;
     children_release(&conmon->hub.children);
@@ -163,7 +179,5 @@ int conmon_work(void *state, bool resumed)
     if (!conmon->hub.loop.quit && loop_run(&conmon->hub.loop) < 0)
         return 1;
     conmon_deinit(conmon);
-    setup->board->exit_status = conmon->exit_status & 0xff;
-    setup->board->finished = true;
-    return 0;
+    return finish(conmon);
 }
