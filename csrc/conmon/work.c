@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The worker of a drop-in for conmon: from its first call to its end, and how one goes on where another was killed. */
 #include <errno.h>
-#include <linux/capability.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -15,46 +12,27 @@
 
 /* ---- rights ---- */
 
-/* Whether a file of this name can be put into the folder without more rights than its owner's. */
-static bool reaches(const char *folder, const char *name)
-{
-    char path[CONMON_PATH_MAX];
-
-    if (folder == NULL)
-        return true;
-    return snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path) && confine_reaches(path);
-}
-
-static bool reaches_all(const struct setup *setup)
-{
-    const struct conmon_options *options = &setup->options;
-
-    for (size_t i = 0; i < setup->logs.n_files; i++)
-        if (!confine_reaches(setup->logs.files[i]))
-            return false;
-    if (!options->full_attach && !reaches(options->socket_dir, options->cid))
-        return false;
-    if (options->terminal && !confine_reaches(setup->console_path))
-        return false;
-    if (options->sdnotify_socket != NULL && options->sdnotify_socket[0] == '/' &&
-        !confine_reaches(options->sdnotify_socket))
-        return false;
-    return reaches(options->bundle, "attach") && reaches(options->exit_dir, options->cid) &&
-           reaches(options->persist_dir, "exit") && confine_reaches(setup->pidfile);
-}
-
 /*
  * Before the first foreign byte is read. Where the kernel can't do all of it the container runs all the same: a monitor
  * with more rights than it needs is better than none.
  */
 static void confine(const struct setup *setup)
 {
+    const struct conmon_options *given = &setup->options;
     struct confine_options options = {0};
     const char *what = "";
     int r;
 
-    if (!reaches_all(setup))
-        options.capabilities = UINT64_C(1) << CAP_DAC_OVERRIDE;
+    for (size_t i = 0; i < setup->logs.n_files; i++)
+        confine_allow(&options, setup->logs.files[i]);
+    confine_allow(&options, given->bundle);
+    confine_allow(&options, given->exit_dir);
+    confine_allow(&options, given->persist_dir);
+    confine_allow(&options, given->full_attach ? NULL : given->socket_dir);
+    confine_allow(&options, given->terminal ? setup->console_path : NULL);
+    confine_allow(&options, setup->pidfile);
+    if (given->sdnotify_socket != NULL && given->sdnotify_socket[0] == '/')
+        confine_allow(&options, given->sdnotify_socket);
     r = confine_worker(&options, &what);
     if (r < 0)
         message(&setup->messages, MESSAGE_INFO, "Failed to give up rights: %s %s", what, strerror(-r));
@@ -129,6 +107,8 @@ static int resume(struct conmon *conmon)
     conmon_serve_resume(conmon);
     log_resume(&conmon->log);
     session_resume(&conmon->session, &conmon->stdio);
+    if (conmon->hub.loop.incomplete)
+        return -ENOMEM;
     loop_sweep(&conmon->hub.loop, claim_terminal, conmon);
     hub_resumed(&conmon->hub);
     switch (conmon->state) {
@@ -178,6 +158,8 @@ int conmon_work(void *state, bool resumed)
     hub_watch_idle(&conmon->hub);
     if (!conmon->hub.loop.quit && loop_run(&conmon->hub.loop) < 0)
         return 1;
+    /* Before what could not be repeated. */
+    finish(conmon);
     conmon_deinit(conmon);
-    return finish(conmon);
+    return 0;
 }

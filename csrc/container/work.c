@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
@@ -19,6 +20,8 @@
 #include "remora.h"
 #include "system/confine.h"
 #include "util/fd.h"
+
+#define BEGIN_TRIES 5 /* workers that could not even begin: the spawner waits for an answer */
 
 /* ---- the native protocol ---- */
 
@@ -108,13 +111,18 @@ static int watch_signals(struct monitor *monitor)
  */
 static void confine(const struct monitor *monitor)
 {
+    const struct config *config = monitor->config;
     struct confine_options options = {0};
-    const struct log_options *log = &monitor->config->log;
-    const char *what;
+    char run[PATH_MAX];
+    const char *what, *slash = strrchr(config->run_dir, '/');
 
-    for (size_t i = 0; i < log->n_sinks; i++)
-        if (log->sinks[i].path != NULL && log->sinks[i].path[0] != 0 && !confine_reaches(log->sinks[i].path))
-            options.capabilities |= UINT64_C(1) << CAP_DAC_OVERRIDE;
+    /* The folder of all run folders: late waiters find records there, and the own run folder goes in the end. */
+    snprintf(run, sizeof(run), "%.*s", (int)(slash - config->run_dir), config->run_dir);
+    confine_allow(&options, slash > config->run_dir ? run : "/");
+    confine_allow(&options, config->data_dir);
+    confine_allow(&options, config->pidfile);
+    for (size_t i = 0; i < config->log.n_sinks; i++)
+        confine_allow(&options, config->log.sinks[i].path);
     (void)confine_worker(&options, &what);
 }
 
@@ -190,6 +198,8 @@ static int resume(struct monitor *monitor)
     log_resume(&monitor->log);
     container_resume(&monitor->container);
     exec_resume_all(monitor);
+    if (hub->loop.incomplete)
+        return -ENOMEM;
     loop_sweep(&hub->loop, claim_terminal, monitor);
     hub_resumed(hub);
     exec_resumed_all(monitor);
@@ -250,6 +260,11 @@ int native_work(void *state, bool resumed)
 
     confine(monitor);
     r = resumed && monitor->begun ? resume(monitor) : begin(monitor);
+    if (r < 0 && !monitor->begun && native->board->workers >= BEGIN_TRIES) {
+        native->board->exit_status = r; /* the keeper tells the spawner */
+        native->board->finished = true;
+        return 0;
+    }
     if (r < 0)
         return 1;
     children_release(&monitor->hub.children);
@@ -260,7 +275,8 @@ int native_work(void *state, bool resumed)
         if (monitor->upgrading && hand_over(native) == 0)
             return 0; /* not finished: the keeper goes on with it */
     }
+    /* Before what could not be repeated. */
+    native->board->finished = true;
     end(monitor);
-    monitor->hub.children.board->finished = true;
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -16,8 +17,9 @@
 #include "system/confine_calls.h"
 
 #define X32_BIT 0x40000000U /* a call number with it is one of the x32 ABI, which has the same AUDIT_ARCH */
-#define NO_CALL 0xffffffffU /* what a tracer puts in the place of a call that it takes back: the kernel does nothing   \
-                             */
+#define NO_CALL                                                                                                        \
+    0xffffffffU /* what a tracer puts in the place of a call that it takes back: the kernel does nothing               \
+                 */
 
 /* ---- the table ---- */
 
@@ -184,13 +186,26 @@ static bool permits(const char *path, unsigned rights)
 bool confine_reaches(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char folder[PATH_MAX];
+    char folder[PATH_MAX] = "./";
+    struct stat status;
 
-    if (slash == NULL || slash - path >= PATH_MAX)
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return permits(path, S_IRWXO);
+    if (slash != NULL && slash - path >= PATH_MAX - 1)
         return false;
-    memcpy(folder, path, (size_t)(slash - path));
-    memcpy(folder + (slash - path), "/", 2);
+    if (slash != NULL)
+        snprintf(folder, sizeof(folder), "%.*s/", (int)(slash - path), path);
     return permits(folder, S_IRWXO) && permits(path, S_IROTH | S_IWOTH);
+}
+
+void confine_allow(struct confine_options *options, const char *path)
+{
+    if (path == NULL || path[0] == 0)
+        return;
+    if (!confine_reaches(path))
+        options->capabilities |= UINT64_C(1) << CAP_DAC_OVERRIDE;
+    if (options->n_writable < CONFINE_PATHS_MAX)
+        options->writable[options->n_writable++] = path;
 }
 
 bool confine_is_built(void)
@@ -215,6 +230,10 @@ int confine_worker(const struct confine_options *options, const char **what)
     *what = "drop capabilities";
     r = drop_capabilities(options->capabilities | UINT64_C(1) << CAP_KILL);
     if (r < 0)
+        return r;
+    *what = "restrict writing";
+    r = options->n_writable > 0 ? confine_files(options->writable, options->n_writable) : 0;
+    if (r < 0 && r != -ENOSYS && r != -EOPNOTSUPP)
         return r;
     *what = "filter system calls";
     return set_filter();

@@ -5,10 +5,11 @@
  * become another user, reaches no network, traces and mounts nothing.
  *
  * Capabilities: all but CAP_KILL go, from every set. System calls: those of one table (confine_calls.h, with the reason
- * for each) are allowed, some of them only with certain arguments; any other kills the process at once. All of it works
- * in a user namespace without privileges, and nothing of it can be undone.
+ * for each) are allowed, some of them only with certain arguments; any other kills the process at once. Files: it
+ * writes below the folders that it was given and nowhere else. All of it works in a user namespace without privileges,
+ * and nothing of it can be undone.
  *
- * Sources: capabilities(7), seccomp(2), kernel Documentation/userspace-api/seccomp_filter.rst.
+ * Sources: capabilities(7), seccomp(2), landlock(7), kernel Documentation/userspace-api/seccomp_filter.rst.
  */
 #ifndef REMORA_SYSTEM_CONFINE_H
 #define REMORA_SYSTEM_CONFINE_H
@@ -18,9 +19,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CONFINE_PATHS_MAX 16
+
 struct confine_options {
     uint64_t capabilities; /* bits (1 << CAP_…) to keep beside CAP_KILL, as far as they are there */
+    const char *writable[CONFINE_PATHS_MAX]; /* folders, and files that are written in their folders */
+    size_t n_writable; /* 0: it may write anywhere */
 };
+
+/*
+ * Whether the file at this path, or those in this folder, can be made, renamed, removed and written with the rights of
+ * an owner or of anybody, so without CAP_DAC_OVERRIDE.
+ */
+bool confine_reaches(const char *path);
+
+/*
+ * A path at which the worker makes, renames, removes or writes files: it may, also where that takes more than the
+ * rights of a file's owner (with CAP_DAC_OVERRIDE then). NULL and "" are left out.
+ */
+void confine_allow(struct confine_options *options, const char *path);
 
 /*
  * Confine this process. 0, or -errno with the failed step in *what (static): then what came before it is in force, and
@@ -29,11 +46,9 @@ struct confine_options {
  */
 int confine_worker(const struct confine_options *options, const char **what);
 
-/*
- * Whether the file at this path can be made, renamed, removed and written with the rights of a file's owner or of
- * anybody, so without CAP_DAC_OVERRIDE.
- */
-bool confine_reaches(const char *path);
+/* The part about files alone; cgroups, where OOM events are asked for, are always among them. 0 or -errno (-ENOSYS,
+ * -EOPNOTSUPP: not with this kernel). */
+int confine_files(const char *const *paths, size_t n);
 
 /* Whether this build confines: one with sanitizers can't, for they need calls of their own. */
 bool confine_is_built(void);

@@ -11,7 +11,9 @@
 #define __ARCH_WANT_SYS_CLONE3
 #include <asm-generic/unistd.h>
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -289,6 +291,59 @@ static void a_workers_work_can_be_done(void)
     close(master);
 }
 
+/* ---- where it may write ---- */
+
+static int can_write(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    return fd < 0 ? -errno : close(fd);
+}
+
+static void check_writing(const void *argument)
+{
+    (void)argument;
+    assert(can_write("given/file") == 0 && rename("given/file", "given/other") == 0 && unlink("given/other") == 0);
+    assert(mkdir("given/folder", 0700) == 0 && can_write("given/folder/file") == 0);
+    assert(can_write("beside/log") == 0 && rename("beside/log", "beside/log.1") == 0 && can_write("/dev/null") == 0);
+    assert(can_write("outside") == -EACCES && can_write("new") == -EACCES && can_write("/dev/full") == -EACCES);
+    assert(can_write("given/../new") == -EACCES && can_write("given/link") == -EACCES);
+    assert(mkdir("folder", 0700) < 0 && errno == EACCES && unlink("outside") < 0 && errno == EACCES);
+    assert(rename("outside", "given/outside") < 0 && open("outside", O_WRONLY | O_TRUNC | O_CLOEXEC) < 0);
+    assert(open("outside", O_RDONLY | O_CLOEXEC) >= 0);
+}
+
+static void it_writes_where_it_was_told_and_nowhere_else(void)
+{
+    char here[PATH_MAX], given[PATH_MAX + 8], log[PATH_MAX + 16];
+    struct confine_options options = {0};
+    const char *what;
+    int status;
+    pid_t pid;
+
+    assert(getcwd(here, sizeof(here)) != NULL && mkdir("given", 0700) == 0 && mkdir("beside", 0700) == 0);
+    assert(can_write("outside") == 0 && symlink("../outside", "given/link") == 0);
+    snprintf(given, sizeof(given), "%s/given", here);
+    snprintf(log, sizeof(log), "%s/beside/log", here);
+    confine_allow(&options, given);
+    confine_allow(&options, log);
+    confine_allow(&options, "/dev/null");
+    confine_allow(&options, "");
+    assert(options.n_writable == 3 && (geteuid() != 0 || options.capabilities == 0));
+    if (syscall(__NR_landlock_create_ruleset, NULL, 0, 1) < 1) {
+        puts("this kernel has no Landlock");
+        return;
+    }
+    pid = fork();
+    assert(pid >= 0);
+    if (pid == 0) {
+        assert(confine_worker(&options, &what) == 0);
+        check_writing(NULL);
+        _exit(0);
+    }
+    assert(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
 /* ---- what is left of its rights ---- */
 
 static uint64_t field(const char *text, const char *key)
@@ -358,6 +413,7 @@ int main(void)
     the_gate_of_32_bit_programs_kills();
 #endif
     a_workers_work_can_be_done();
+    it_writes_where_it_was_told_and_nowhere_else();
     only_the_right_to_signal_is_left();
     it_works_without_privileges();
     return 0;

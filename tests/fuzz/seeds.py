@@ -52,6 +52,7 @@ def messages() -> dict[str, bytes]:
         "attach": pack({"op": "attach", "session": "", "stdin": True, "stdout": True, "rows": 24, "cols": 80}),
         "exec": pack({"op": "exec", "session": "abc", "preserve_fds": 2, "env": ["A=b", ""], "log": {"op": "x"}}),
         "empty": pack({}),
+        "announced": b"\xdf\xff\xff\xff\xff",
         "types": pack({"op": 1, "session": b"\x00", "signal": -1, "env": [None, 1.5, ["a"]], "id": "a\0b"}),
     }
 
