@@ -107,6 +107,8 @@ static int resume(struct conmon *conmon)
     conmon_serve_resume(conmon);
     log_resume(&conmon->log);
     session_resume(&conmon->session, &conmon->stdio);
+    if (conmon->hub.loop.incomplete)
+        return -ENOMEM;
     loop_sweep(&conmon->hub.loop, claim_terminal, conmon);
     hub_resumed(&conmon->hub);
     switch (conmon->state) {
@@ -156,6 +158,8 @@ int conmon_work(void *state, bool resumed)
     hub_watch_idle(&conmon->hub);
     if (!conmon->hub.loop.quit && loop_run(&conmon->hub.loop) < 0)
         return 1;
+    /* Before what could not be repeated. */
+    finish(conmon);
     conmon_deinit(conmon);
-    return finish(conmon);
+    return 0;
 }

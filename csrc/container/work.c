@@ -21,6 +21,8 @@
 #include "system/confine.h"
 #include "util/fd.h"
 
+#define BEGIN_TRIES 5 /* workers that could not even begin: the spawner waits for an answer */
+
 /* ---- the native protocol ---- */
 
 static void client_gone(struct client *client)
@@ -196,6 +198,8 @@ static int resume(struct monitor *monitor)
     log_resume(&monitor->log);
     container_resume(&monitor->container);
     exec_resume_all(monitor);
+    if (hub->loop.incomplete)
+        return -ENOMEM;
     loop_sweep(&hub->loop, claim_terminal, monitor);
     hub_resumed(hub);
     exec_resumed_all(monitor);
@@ -256,6 +260,11 @@ int native_work(void *state, bool resumed)
 
     confine(monitor);
     r = resumed && monitor->begun ? resume(monitor) : begin(monitor);
+    if (r < 0 && !monitor->begun && native->board->workers >= BEGIN_TRIES) {
+        native->board->exit_status = r; /* the keeper tells the spawner */
+        native->board->finished = true;
+        return 0;
+    }
     if (r < 0)
         return 1;
     children_release(&monitor->hub.children);
@@ -266,7 +275,8 @@ int native_work(void *state, bool resumed)
         if (monitor->upgrading && hand_over(native) == 0)
             return 0; /* not finished: the keeper goes on with it */
     }
+    /* Before what could not be repeated. */
+    native->board->finished = true;
     end(monitor);
-    monitor->hub.children.board->finished = true;
     return 0;
 }

@@ -22,6 +22,7 @@ struct pidfd_info_v0 {
 };
 #define PIDFD_INFO_EXIT_BIT (1ULL << 3)
 #define PIDFD_GET_INFO_V0 _IOWR(0xFF, 11, struct pidfd_info_v0)
+#define ASK_AGAIN_MS 1000
 #define REAPED_NS (10 * SECOND_NS) /* how long whoever is its parent may take to reap a process */
 
 /* ---- the keeper ---- */
@@ -101,6 +102,15 @@ static void keeper_gone(struct source *source, uint32_t events)
     children->board->keeper_fd = -1;
 }
 
+/* The board's descriptors outlive the worker: not closed when it can't be done. */
+static int wait_for(struct loop *loop, struct source *source, int fd, source_ready_fn ready)
+{
+    source->fd = fd;
+    source_bind(loop, source, EPOLLIN, ready);
+    source_resume(source);
+    return loop->incomplete ? -ENOMEM : source->loop == NULL ? -EBADF : 0;
+}
+
 int children_init(struct children *children, struct loop *loop, struct board *board,
                   void (*signalled)(struct children *children, int signal))
 {
@@ -112,9 +122,9 @@ int children_init(struct children *children, struct loop *loop, struct board *bo
     children->ends.fd = children->keeper.fd = -1;
     children->keeper.loop = NULL;
     board->hold = 1;
-    r = source_add(loop, &children->ends, board->ends_fd, EPOLLIN, ends_ready);
+    r = wait_for(loop, &children->ends, board->ends_fd, ends_ready);
     if (r == 0 && board->keeper_fd >= 0)
-        r = source_add(loop, &children->keeper, board->keeper_fd, EPOLLIN, keeper_gone);
+        r = wait_for(loop, &children->keeper, board->keeper_fd, keeper_gone);
     return r;
 }
 
@@ -149,7 +159,11 @@ int children_ask(struct children *children, struct task *task)
     board->task.state = TASK_ASKED;
     poke(children);
     while (board->task.state != TASK_ANSWERED) {
-        if (poll(waited, 2, -1) < 0)
+        int n = poll(waited, 2, ASK_AGAIN_MS);
+
+        if (n == 0)
+            poke(children); /* it may not have gone through */
+        if (n <= 0)
             continue;
         if (waited[1].revents != 0 && board->task.state != TASK_ANSWERED)
             return -EOWNERDEAD;

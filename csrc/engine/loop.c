@@ -185,13 +185,20 @@ void source_remove(struct source *source)
 void source_resume(struct source *source)
 {
     struct loop *loop = source->loop;
+    int r = 0;
 
     if (loop == NULL)
         return;
-    if (fcntl(source->fd, F_GETFD) < 0 || (source->events != 0 && control(source, EPOLL_CTL_ADD, source->events) < 0)) {
+    if (fcntl(source->fd, F_GETFD) < 0 && errno == EBADF)
+        r = -EBADF;
+    else if (source->events != 0)
+        r = control(source, EPOLL_CTL_ADD, source->events);
+    if (r == -EBADF || r == -EPERM) {
         source->loop = NULL;
         source->events = 0;
         source->fd = -1;
+    } else if (r < 0) {
+        loop->incomplete = true;
     }
     loop_know(loop, source->fd);
 }
@@ -275,8 +282,10 @@ void timer_resume(struct timer *timer)
         return;
     /* The old descriptor may have been read, or not: it is swept away. */
     fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        source->loop->incomplete = true;
         return;
+    }
     source->fd = fd;
     source_resume(source);
     if (deadline_ns != 0)

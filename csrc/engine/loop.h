@@ -24,6 +24,7 @@ struct loop {
     int n_fetched;
     struct epoll_event fetched[LOOP_ROUND]; /* of the round that is being handled */
     struct known_fds *known; /* private: while a new worker takes over */
+    bool incomplete; /* a source was not taken over for want of memory or descriptors: another worker has to try */
 };
 
 struct source;
