@@ -42,6 +42,19 @@ def test_a_client_from_before_the_start_sees_all(caller: Caller) -> None:
     assert caller.code() == "3"
 
 
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_monitor_that_is_slow_to_watch_the_memory_loses_no_client(caller: Caller, tty: bool) -> None:
+    """The process may have come and gone before the monitor gets round to looking at who is attached."""
+    calls = "eventfd2,inotify_add_watch"
+    delay = ["-e", f"trace={calls}", "-e", f"inject={calls}:delay_exit=300000"]
+    caller.prefix = ["strace", "-D", "-f", "-qq", "-o", str(caller.folder / "trace"), *delay]
+    caller.create("sh", "-c", "echo out; exit 3", tty=tty)
+    client = caller.client()
+    caller.begin()
+    assert client.rest() == {STDOUT: b"out\r\n" if tty else b"out\n"}
+    assert caller.code() == "3"
+
+
 def test_every_client_gets_all(caller: Caller) -> None:
     caller.create("sh", "-c", "seq 1 20000")
     clients = [caller.client() for _ in range(3)]

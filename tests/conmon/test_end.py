@@ -138,7 +138,7 @@ def test_the_time_limit_kills_and_says_minus_1(caller: Caller) -> None:
     assert time.monotonic() - started < 10
     assert (caller.persist / "exit").read_text() == "-1"
     caller.monitor_ended()
-    assert '"running"' not in caller.runc("state", caller.id, check=False)
+    eventually(lambda: '"running"' not in caller.runc("state", caller.id, check=False), "its process is gone")
 
 
 def test_a_time_limit_that_is_not_reached_changes_nothing(caller: Caller) -> None:
