@@ -59,16 +59,12 @@ static void deliver(struct hub *hub)
 
 /*
  * A worker that is killed during read(2) has taken the bytes and can't tell how many. So that the next one can: from a
- * pipe no more is asked for than is there, and comes whole; what a terminal gives is found by what it overwrites.
+ * pipe no more is asked for than is there, and comes whole.
  */
 static size_t prepare_read(struct stream *stream, char *buffer)
 {
     int available = 0;
 
-    if (stream->session->tty) {
-        memset(buffer, UNTOUCHED, TERMINAL_READ);
-        return TERMINAL_READ;
-    }
     if (ioctl(stream->source.fd, FIONREAD, &available) < 0 || available < 1)
         available = 1; /* the end, most likely */
     memset(buffer, UNTOUCHED, MARK);
@@ -79,10 +75,11 @@ static size_t prepare_read(struct stream *stream, char *buffer)
 static size_t bytes_taken(const struct flight *flight, const char *buffer)
 {
     bool tty = flight->stream->session->tty;
-    size_t size = tty ? TERMINAL_READ : MARK < flight->size ? MARK : flight->size;
+    size_t least = tty ? flight->gathered : 0;
+    size_t size = tty ? least + TERMINAL_READ : MARK < flight->size ? MARK : flight->size;
     int available;
 
-    while (size > 0 && buffer[size - 1] == UNTOUCHED)
+    while (size > least && buffer[size - 1] == UNTOUCHED)
         size--;
     if (tty || size > 0)
         return tty ? size : flight->size;
@@ -119,6 +116,29 @@ static bool await_user(struct stream *stream)
     return session->tty && !session->draining && source_await(&stream->source, EPOLLIN | EPOLLET) == 0;
 }
 
+/*
+ * A terminal gives a few kilobytes at a time, and each call of the log costs a write: what is there is gathered first.
+ * How much a killed worker's read gave is found by what it overwrites. Bytes gathered, or as read(2) when there are
+ * none.
+ */
+static ssize_t read_terminal(struct stream *stream, char *bytes)
+{
+    struct flight *flight = &stream->session->hub->flight;
+    size_t gathered = 0;
+    ssize_t n = 0;
+
+    do {
+        memset(bytes + gathered, UNTOUCHED, TERMINAL_READ);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        flight->gathered = gathered;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        n = read(stream->source.fd, bytes + gathered, TERMINAL_READ);
+        if (n > 0)
+            gathered += (size_t)n;
+    } while (n > 0 && gathered + TERMINAL_READ <= REMORA_PAYLOAD_MAX);
+    return gathered > 0 ? (ssize_t)gathered : n;
+}
+
 bool stream_read(struct stream *stream, int turns)
 {
     struct session *session = stream->session;
@@ -126,12 +146,15 @@ bool stream_read(struct stream *stream, int turns)
 
     while (turns-- > 0 && (session->blockers == 0 || session->draining)) {
         char *bytes = hub_scratch(hub) + 1;
-        size_t size = prepare_read(stream, bytes);
+        size_t size = session->tty ? TERMINAL_READ : prepare_read(stream, bytes);
         ssize_t n;
 
+        if (session->tty)
+            memset(bytes, UNTOUCHED, TERMINAL_READ);
         hub->flight = (struct flight){.size = size, .bytes_before = stream->bytes, .reader = hub->flight.reader};
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
         hub->flight.stream = stream;
-        n = read(stream->source.fd, bytes, size);
+        n = session->tty ? read_terminal(stream, bytes) : read(stream->source.fd, bytes, size);
         if (n <= 0) {
             hub->flight.stream = NULL;
             if (n < 0 && errno == EAGAIN)
