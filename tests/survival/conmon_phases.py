@@ -12,7 +12,7 @@ from tests.support import host
 from tests.support.waiting import eventually
 from tests.survival.numbered import LINE, PRINTER, has_logged, logged
 from tests.survival.parts import Parts, settled_descriptors
-from tests.survival.phases import CODE, Trial
+from tests.survival.phases import CODE, RETYPE, Trial
 
 SCRIPT = ("sh", "-c", f"trap '' PIPE; read line </shared/go; echo out; echo err >&2; exit {CODE}")
 
@@ -143,6 +143,25 @@ def rotating(caller: Caller, trial: Trial) -> str:
     return printing(caller, trial, "--log-size-max", "65536", "--log-rotate", "--log-max-files", "100")
 
 
+def typed(client: Client, text: bytes) -> str:
+    """Type, and read what `cat` makes of it; `lost` when it had to be typed again, `told` when the connection ends."""
+    client.socket.settimeout(RETYPE)
+    for outcome in ("right", "lost"):
+        client.send(text)
+        seen = b""
+        try:
+            while seen != text:
+                stream, data = client.packet()
+                if not stream:
+                    return "told"
+                seen += data
+                assert stream == STDOUT and text.startswith(seen), seen
+            return outcome
+        except TimeoutError:
+            assert not seen, seen
+    raise TimeoutError
+
+
 def attach(caller: Caller, trial: Trial) -> str:
     """A client comes, types, reads, and goes."""
     with gate(caller) as go:
@@ -155,9 +174,7 @@ def attach(caller: Caller, trial: Trial) -> str:
         with trial.on(parts):
             client = caller.client()
             try:
-                client.send(b"typed\n")
-                stream, data = client.packet()
-                outcome = "right" if (stream, data) == (STDOUT, b"typed\n") else "told"
+                outcome = typed(client, b"typed\n")
             except TimeoutError:
                 raise  # left hanging
             except OSError:

@@ -48,6 +48,7 @@ class Trial:
 CODE = 7
 SCRIPT = ("sh", "-c", f"trap '' PIPE; read line </tmp/gate/go; echo out; echo err >&2; exit {CODE}")
 RETYPE = 2.0  # seconds after which somebody at a keyboard would type again
+PATIENCE = 1.5  # seconds for an answer where one need not come
 SPIN = 1.0  # seconds of processor time that a phase may cost
 
 
@@ -202,17 +203,26 @@ def still_running(box: Box) -> None:
     assert status["status"] == "running"
 
 
+def answers(box: Box, timeout: float) -> None:
+    """The monitor answers within so many seconds. Raises MonitorGone, TimeoutError."""
+    with box.connect() as client:
+        client.send({"op": "status"})
+        client.reply("status", timeout)
+
+
 def typed(client: Connection, text: bytes) -> str:
     """Type, and read what `cat` makes of it; `lost` when it had to be typed again."""
     for outcome in ("right", "lost"):
         client.send_packet(core.STDIN, text)
+        seen = b""
         try:
-            while (packet := client.receive(RETYPE)).kind != core.STDOUT:
-                pass
-            assert packet.payload == text
+            while seen != text:
+                packet = client.receive(RETYPE)
+                seen += packet.payload if packet.kind == core.STDOUT else b""
+                assert text.startswith(seen), seen
             return outcome
         except TimeoutError:
-            continue
+            assert not seen, seen
     raise AssertionError("what is typed does not arrive")
 
 
@@ -374,25 +384,29 @@ def removal(box: Box, trial: Trial) -> str:
 
 def resume(box: Box, trial: Trial) -> str:
     """The worker is killed: the keeper makes another, which takes over."""
-    return taking_over(box, trial, lambda parts: parts.await_successor(parts.kill("worker")) > 0)
+
+    def kill(parts: Parts) -> None:
+        parts.await_successor(parts.kill("worker"))
+
+    return taking_over(box, trial, kill)
 
 
 def upgrade(box: Box, trial: Trial) -> str:
     """Keeper and worker go on as a newly installed program."""
 
-    def replace(_: Parts) -> bool:
-        try:
-            with box.connect() as client:
-                client.send({"op": "upgrade", "program": monitor_program()})
-                return client.reply("upgrade", DEADLINE)["ok"] is True
-        except (MonitorGone, RequestFailed):
-            return False
+    def replace(_: Parts) -> None:
+        with box.connect() as client:
+            client.send({"op": "upgrade", "program": monitor_program()})
+            assert client.reply("upgrade", PATIENCE)["ok"] is True
 
     return taking_over(box, trial, replace)
 
 
-def taking_over(box: Box, trial: Trial, change: Callable[[Parts], bool]) -> str:
-    """Under output, with a client that reads all: what was begun before the change is ended after it."""
+def taking_over(box: Box, trial: Trial, change: Callable[[Parts], None]) -> str:
+    """Under output, with a client that reads all: what was begun before the change is ended after it.
+
+    The fault may meet every worker that tries to take over, so that it must go away for one to succeed.
+    """
     printer = Printer(box)
     spawner = box.started(*printer.argv, attach={"stdin": False, "block": True}, log=one_log(box))
     drain = Drain(spawner)
@@ -401,11 +415,16 @@ def taking_over(box: Box, trial: Trial, change: Callable[[Parts], bool]) -> str:
     drain.await_size(100 * LINE)
     before = settled_descriptors(parts.keeper)
     printer.print(2000)
+    outcome = "right"
     with trial.on(parts):
-        outcome = "right" if change(parts) else "told"
-        printer.print(2000)
-        eventually(lambda: drain.ended or drain.size + CHUNK >= printer.count * LINE, "output goes on", timeout=10)
-        still_running(box)
+        try:
+            change(parts)
+            answers(box, PATIENCE)
+        except (MonitorGone, RequestFailed, TimeoutError):
+            outcome = "told"
+    printer.print(2000)
+    eventually(lambda: drain.ended or drain.size + CHUNK >= printer.count * LINE, "output goes on", timeout=10)
+    still_running(box)
     if not drain.ended:
         after = settled_descriptors(parts.keeper, before)
         assert after == before, (before, after)
