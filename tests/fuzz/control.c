@@ -18,8 +18,8 @@
 #include <sys/wait.h>
 
 #include "container/control.h"
-#include "container/tell.h"
 #include "container/monitor.h"
+#include "container/tell.h"
 #include "engine/client.h"
 #include "fuzz.h"
 #include "remora.h"

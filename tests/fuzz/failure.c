@@ -32,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (fd < 0)
         fd = fuzz_file(name);
     fuzz_fill(fd, log, size);
-    failure_runtime(&failure, "start container", "runc", AT_FDCWD, name, (const char *)input.at, input.size, (int)wait_status);
+    failure_runtime(&failure, "start container", "runc", AT_FDCWD, name, (const char *)input.at, input.size,
+                    (int)wait_status);
     check(&failure);
     msg_out_init(&out, 5);
     failure_put(&failure, &out);
