@@ -95,20 +95,6 @@ static void idle(struct hub *hub, bool quiet)
         log_idle(&conmon->log);
 }
 
-const struct protocol conmon_protocol = {
-    .chunk = ATTACH_CHUNK,
-    .any_size = true,
-    .packet = packet,
-    .input_ended = input_ended,
-    .throttling = throttling,
-    .lagging = lagging,
-    .lost = lost,
-    .interrupted = interrupted,
-    .gone = gone,
-    .check_done = check_done,
-    .idle = idle,
-};
-
 /* true: some still take too little, look again. */
 static bool cut_stalled(struct conmon *conmon)
 {
@@ -150,28 +136,58 @@ static bool is_before_start(struct conmon *conmon)
     return !conmon->process_begun;
 }
 
-void clients_accept(struct source *source, uint32_t events)
+/* true: there may be more of them. */
+static bool accept_one(struct conmon *conmon)
 {
-    struct conmon *conmon = container_of(source, struct conmon, attach);
     const struct conmon_options *options = &conmon->setup->options;
+    struct source *source = &conmon->attach;
     int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct client *client;
 
-    (void)events;
     if (fd < 0) {
         if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
-            return;
+            return errno != EAGAIN;
         message(&conmon->setup->messages, MESSAGE_WARNING, "Failed to accept client connection on attach socket");
         /* The idle timer looks again: descriptors or memory may come back. */
         source_await(source, 0);
         hub_watch_idle(&conmon->hub);
-        return;
+        return false;
     }
     client = client_new(&conmon->hub, fd);
     if (client == NULL)
-        return;
+        return false;
     client->wants_out = client->wants_err = client->owner = client->block = true;
     client->gives_in = options->gives_stdin || options->terminal;
     client->foreground = is_before_start(conmon);
     session_attach(&conmon->session, client);
+    return true;
 }
+
+void clients_accept(struct source *source, uint32_t events)
+{
+    (void)events;
+    accept_one(container_of(source, struct conmon, attach));
+}
+
+static void draining(struct hub *hub)
+{
+    struct conmon *conmon = conmon_of(hub);
+
+    while (conmon->attach.loop != NULL && accept_one(conmon))
+        ;
+}
+
+const struct protocol conmon_protocol = {
+    .chunk = ATTACH_CHUNK,
+    .any_size = true,
+    .packet = packet,
+    .input_ended = input_ended,
+    .throttling = throttling,
+    .lagging = lagging,
+    .lost = lost,
+    .interrupted = interrupted,
+    .draining = draining,
+    .gone = gone,
+    .check_done = check_done,
+    .idle = idle,
+};

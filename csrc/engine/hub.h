@@ -39,6 +39,11 @@ struct protocol {
      * not have been done; the client is to be freed, and may ask again.
      */
     bool (*interrupted)(struct client *client, const char *packet);
+    /*
+     * NULL, or: a process has ended, and what it wrote is about to be read for the last time. Whoever connected in time
+     * is to be taken in now: later events of this round come too late.
+     */
+    void (*draining)(struct hub *hub);
     /* A client is about to be freed: nobody may refer to it any more. */
     void (*gone)(struct client *client);
     /* The last client may have gone. */

@@ -82,6 +82,8 @@ void session_unblock(struct session *session)
 static void drain(struct session *session)
 {
     session->draining = true;
+    if (session->hub->protocol->draining != NULL)
+        session->hub->protocol->draining(session->hub);
     source_remove(&session->in);
     await_output(session);
     /* All that the process itself wrote is in the pipes by now: this takes it out. */
