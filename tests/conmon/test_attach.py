@@ -194,12 +194,22 @@ def test_a_terminals_input_outlives_its_client(caller: Caller) -> None:
     assert b"got one two" in second.rest()[STDOUT]
 
 
-def test_the_end_comes_before_the_exit_file_or_with_it(caller: Caller) -> None:
+def test_a_client_without_output_sees_the_end(caller: Caller) -> None:
     caller.create("sh", "-c", "exit 8")
     client = caller.client()
     caller.begin()
     assert client.rest() == {}
     assert caller.code() == "8"
+
+
+@pytest.mark.conmon_fails("the connection ends before")
+def test_the_exit_file_is_there_when_a_client_sees_the_end(caller: Caller) -> None:
+    caller.create("sh", "-c", "exit 8")
+    client = caller.client()
+    caller.begin()
+    client.rest()
+    assert caller.exit_file().read_text() == "8"
+    assert (caller.persist / "exit").read_text() == "8"
 
 
 def test_full_attach_works_in_a_bundle_with_a_long_path(monitor: Monitor, tmp_path: Path, rootfs: Path) -> None:

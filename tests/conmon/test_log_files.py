@@ -101,7 +101,13 @@ def test_of_two_files_the_last_is_written(caller: Caller) -> None:
     other = caller.folder / "other"
     finish(caller, "echo x", log=(f"k8s-file:{other}", f"k8s-file:{caller.log}"))
     assert caller.records() == [("stdout", "F", "x")]
-    assert not other.exists() or other.read_bytes() in (b"", caller.log.read_bytes())
+
+
+@pytest.mark.conmon_fails("the last one alone")
+def test_of_two_files_each_is_written(caller: Caller) -> None:
+    other = caller.folder / "other"
+    finish(caller, "echo x", log=(f"k8s-file:{other}", f"k8s-file:{caller.log}"))
+    assert other.read_bytes() == caller.log.read_bytes() != b""
 
 
 def test_the_size_limit_is_exact(caller: Caller) -> None:

@@ -124,6 +124,26 @@ def test_a_silent_runtime_is_told_as_minus_1(caller: Caller) -> None:
     assert caller.spawn(words).report().get("data") == -1
 
 
+@pytest.mark.conmon_fails("both wait for each other")
+def test_a_runtime_with_more_to_say_than_a_pipe_holds_is_heard(caller: Caller) -> None:
+    runtime = caller.folder / "runtime"
+    runtime.write_text("#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x >&2\nexit 1\n")
+    runtime.chmod(0o755)
+    caller.configure(["true"])
+    words = [str(runtime) if word == RUNC else word for word in caller.options()]
+    line = caller.spawn(words, sync="pipe").sync.line(caller.monitor.patience)
+    assert set(json.loads(line)["message"]) == {"x"}
+
+
+@pytest.mark.only("remora")  # conmon would watch, and at last signal, process 1
+def test_the_pid_file_of_an_earlier_run_is_not_taken_for_a_new_one(caller: Caller) -> None:
+    caller.configure(["true"])
+    caller.pidfile.write_text("1")
+    words = ["/bin/true" if word == RUNC else word for word in caller.options("--sync")]
+    spawned = caller.spawn(words)
+    assert spawned.report()["data"] == -1
+
+
 def test_a_runtime_without_a_pid_file_is_a_failure(caller: Caller) -> None:
     caller.configure(["true"])
     words = ["/bin/true" if word == RUNC else word for word in caller.options("--sync")]
