@@ -15,6 +15,7 @@ from tests.conmon.caller import Caller
 
 ENTER = """
 set -e
+mkdir -p /run/systemd
 mount -t tmpfs journal-test /run/systemd
 mkdir -p /run/systemd/journal
 mount --bind "$1" /run/systemd/journal

@@ -19,8 +19,9 @@ DEADLINE = 60.0
 JOURNAL_CONF = "[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=no\nRateLimitIntervalSec=0\nForwardToSyslog=no\n"
 MOUNTS = """
 set -e
+mkdir -p /run/systemd /run/log
 mount -t tmpfs -o mode=755 journal-test /run/systemd
-mkdir -p /run/systemd/journal /run/log
+mkdir -p /run/systemd/journal
 mount -t tmpfs -o mode=755 journal-test /run/log
 mkdir -p /run/log/journal
 mount --bind "$1" /etc/systemd/journald.conf

@@ -76,10 +76,11 @@ class Rootless:
 def account(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Let the user exist in the private mount namespace."""
     folder = tmp_path_factory.mktemp("account")
+    script = 'cp -a /etc "$1/etc" && mount --bind "$1/etc" /etc'
+    subprocess.run([*world.enter, "sh", "-c", script, "sh", str(folder)], check=True)
     for name, line in ACCOUNT.items():
-        host = Path("/etc") / name
-        (folder / name).write_text((host.read_text() if host.exists() else "") + line)
-        subprocess.run([*world.enter, "mount", "--bind", folder / name, host], check=True)
+        with open(folder / "etc" / name, "a") as file:
+            file.write(line)
 
 
 @pytest.fixture(scope="module")
