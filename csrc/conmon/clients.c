@@ -136,10 +136,27 @@ static bool is_before_start(struct conmon *conmon)
     return !conmon->process_begun;
 }
 
+/* Everybody who connects is attached. */
+static void take_on(struct conmon *conmon, struct client *client)
+{
+    const struct conmon_options *options = &conmon->setup->options;
+
+    client->wants_out = client->wants_err = client->owner = client->block = true;
+    client->gives_in = options->gives_stdin || options->terminal;
+    client->foreground = is_before_start(conmon);
+    session_attach(&conmon->session, client);
+}
+
+void clients_resumed(struct conmon *conmon)
+{
+    for (struct client *client = conmon->hub.clients; client != NULL; client = client->next)
+        if (client->session == NULL)
+            take_on(conmon, client);
+}
+
 /* true: there may be more of them. */
 static bool accept_one(struct conmon *conmon)
 {
-    const struct conmon_options *options = &conmon->setup->options;
     struct source *source = &conmon->attach;
     int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct client *client;
@@ -156,10 +173,7 @@ static bool accept_one(struct conmon *conmon)
     client = client_new(&conmon->hub, fd);
     if (client == NULL)
         return false;
-    client->wants_out = client->wants_err = client->owner = client->block = true;
-    client->gives_in = options->gives_stdin || options->terminal;
-    client->foreground = is_before_start(conmon);
-    session_attach(&conmon->session, client);
+    take_on(conmon, client);
     return true;
 }
 

@@ -119,6 +119,8 @@ void conmon_check_oom(struct conmon *conmon);
 extern const struct protocol conmon_protocol;
 /* Accept who waits at the attach socket. */
 void clients_accept(struct source *source, uint32_t events);
+/* In a new worker: attach who was accepted and not yet attached. */
+void clients_resumed(struct conmon *conmon);
 /* Clients that hold up the container and take nothing are cut off. */
 void conmon_patience_due(struct timer *timer);
 

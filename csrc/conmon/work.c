@@ -111,6 +111,8 @@ static int resume(struct conmon *conmon)
         return -ENOMEM;
     loop_sweep(&conmon->hub.loop, claim_terminal, conmon);
     hub_resumed(&conmon->hub);
+    if (conmon->state != CONMON_ENDED)
+        clients_resumed(conmon);
     switch (conmon->state) {
     case CONMON_CREATING:
         conmon_create_resumed(conmon);
