@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 
 from tests.conmon.caller import RUNC, STDOUT, Caller, Client
@@ -110,7 +111,7 @@ def printing(caller: Caller, trial: Trial, *options: str) -> str:
             after = settled_descriptors(parts.keeper, before)
             assert after == before, (before, after)
         go.say(f"x {CODE}")
-        client.read_to(1 << 40)
+        client.end()
     ended_right(caller)
     findings = logged(caller.log, count)
     assert findings.complete or (trial.log_slack and findings.explained), findings
@@ -118,19 +119,37 @@ def printing(caller: Caller, trial: Trial, *options: str) -> str:
 
 
 class Reader:
-    """Reads a client of the attach socket."""
+    """Reads a client of the attach socket to its end, in a thread."""
 
     def __init__(self, client: Client) -> None:
+        client.socket.settimeout(None)
         self._client = client
         self.size = 0
-        self.ended = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                stream, data = self._client.packet()
+            except OSError:
+                return
+            if not stream:
+                return
+            self.size += len(data)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended."""
+        return not self._thread.is_alive()
 
     def read_to(self, size: int) -> None:
-        """Read until so many bytes have come, or the connection has ended."""
-        while self.size < size and not self.ended:
-            stream, data = self._client.packet()
-            self.ended = not stream
-            self.size += len(data)
+        """Wait until so many bytes have come, or the connection has ended."""
+        eventually(lambda: self.ended or self.size >= size, f"{size} bytes come, or an end; {self.size} came")
+
+    def end(self) -> None:
+        """Wait for the connection's end."""
+        eventually(lambda: self.ended, f"the connection ends; {self.size} bytes came")
 
 
 def running(caller: Caller, trial: Trial) -> str:
@@ -223,7 +242,7 @@ def exit_(caller: Caller, trial: Trial) -> str:
         keeper = caller.monitor_pid()
         with trial.on(parts_of(caller)):
             go.say("")
-            client.read_to(1 << 40)
+            client.end()
             eventually(lambda: not host.alive(keeper), "the monitor ends", timeout=10)
         ended_right(caller)
     return "right" if told.exists() else "told"
