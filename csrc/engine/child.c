@@ -86,10 +86,14 @@ static void ends_ready(struct source *source, uint32_t events)
     (void)events;
     (void)!read(source->fd, &count, sizeof(count));
     settle_all(children);
-    signals = atomic_exchange(&children->board->signals, 0);
-    for (int signal = 1; signals != 0; signal++, signals >>= 1)
-        if (signals & 1)
-            children->signalled(children, signal);
+    signals = children->board->signals;
+    for (int signal = 1; signals != 0; signal++, signals >>= 1) {
+        if (!(signals & 1))
+            continue;
+        /* Forgotten only then: rather passed on twice, by a killed worker's successor, than never. */
+        children->signalled(children, signal);
+        atomic_fetch_and(&children->board->signals, ~(1ULL << (signal - 1)));
+    }
 }
 
 static void keeper_gone(struct source *source, uint32_t events)
@@ -125,6 +129,9 @@ int children_init(struct children *children, struct loop *loop, struct board *bo
     r = wait_for(loop, &children->ends, board->ends_fd, ends_ready);
     if (r == 0 && board->keeper_fd >= 0)
         r = wait_for(loop, &children->keeper, board->keeper_fd, keeper_gone);
+    /* A killed worker may have read the news and not passed them on. */
+    if (r == 0 && board->signals != 0)
+        (void)!write(board->ends_fd, &(uint64_t){1}, sizeof(uint64_t));
     return r;
 }
 
@@ -154,6 +161,8 @@ int children_ask(struct children *children, struct task *task)
     task->result = -EOWNERDEAD;
     if (children->keeper.loop == NULL)
         return -EOWNERDEAD;
+    /* First: with an old answer's state, half of this task would look answered to a successor. */
+    board->task.state = TASK_NONE;
     task->state = TASK_NONE;
     memcpy(&board->task, task, sizeof(*task));
     board->task.state = TASK_ASKED;
@@ -187,7 +196,8 @@ static void child_ready(struct source *source, uint32_t events)
 
     if (settle(child, (events & EPOLLHUP) != 0))
         return;
-    if (timer_init(source->loop, &child->patience, patience_over) < 0) {
+    /* There is one already when a worker was killed in here. */
+    if (child->patience.source.loop == NULL && timer_init(source->loop, &child->patience, patience_over) < 0) {
         settle(child, true);
         return;
     }
@@ -261,13 +271,17 @@ int child_watch(struct loop *loop, struct children *children, struct child *chil
 int child_watch_task(struct loop *loop, struct children *children, struct child *child, const struct task *task,
                      void (*ended)(struct child *child, const struct child_end *end))
 {
+    struct end_entry *entry = find_entry(children->board, task->pid);
     int r = take(loop, children, child, task->pid, task->pidfd, ended);
 
-    if (r < 0)
+    if (r < 0) {
+        if (entry != NULL)
+            entry->pid = 0;
         return r;
-    child->entry = find_entry(children->board, task->pid);
+    }
+    child->entry = entry;
     /* It may have ended before we looked, and the news may have come before. */
-    if (child->entry != NULL && child->entry->ended == child->pid)
+    if (entry != NULL && entry->ended == child->pid)
         (void)!write(children->ends.fd, &(uint64_t){1}, sizeof(uint64_t));
     return 0;
 }

@@ -292,6 +292,8 @@ int keeper_run(struct board *board, const struct keeper_program *program, void *
         reap(&keeper);
         if (keeper.worker != 0)
             continue;
+        /* What it may have asked for since: a successor must not look for the answer before there is one. */
+        serve(&keeper);
         if (board->finished)
             return board->exit_status;
         if (board->upgrade_fd >= 0) {

@@ -19,7 +19,10 @@ static size_t page_size(void)
 
 int kept_map(struct kept *kept, size_t size)
 {
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *memory;
+
+    size = round_up(size, page_size());
+    memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (memory == MAP_FAILED)
         return -errno;
@@ -52,13 +55,14 @@ int kept_pool(struct kept *kept, struct pool *pool, size_t size, unsigned capaci
 {
     size_t page = page_size();
     size_t item = size >= page ? round_up(size, page) : round_up(size, sizeof(max_align_t));
-
     size_t head = round_up(capacity, size >= page ? page : sizeof(max_align_t));
 
     *pool = (struct pool){.size = item, .capacity = capacity};
     pool->used = kept_take_apart(kept, head + item * capacity);
+    if (pool->used == NULL)
+        return -ENOMEM;
     pool->items = (char *)pool->used + head;
-    return pool->used == NULL ? -ENOMEM : 0;
+    return 0;
 }
 
 void *pool_take(struct pool *pool)
