@@ -54,9 +54,11 @@ void *kept_take_apart(struct kept *kept, size_t size)
 int kept_pool(struct kept *kept, struct pool *pool, size_t size, unsigned capacity)
 {
     size_t page = page_size();
-    size_t item = size >= page ? round_up(size, page) : round_up(size, sizeof(max_align_t));
-    size_t head = round_up(capacity, size >= page ? page : sizeof(max_align_t));
+    size_t item = round_up(size, sizeof(max_align_t));
+    size_t head = round_up(capacity, item >= page ? page : sizeof(max_align_t));
 
+    if (item >= page)
+        item = round_up(item, page);
     *pool = (struct pool){.size = item, .capacity = capacity};
     pool->used = kept_take_apart(kept, head + item * capacity);
     if (pool->used == NULL)

@@ -47,6 +47,7 @@ void fields_save(const struct field *fields, size_t n, const void *structure, st
 
         switch ((enum field_type)fields[i].type) {
         case FIELD_NUMBER:
+        case FIELD_BOOL:
             msg_put_int(out, fields[i].name, get_number(from, fields[i].size));
             break;
         case FIELD_TEXT:
@@ -64,21 +65,28 @@ int fields_load(const struct field *fields, size_t n, void *structure, struct ms
 {
     for (size_t i = 0; i < n; i++) {
         char *to = (char *)structure + fields[i].offset;
+        size_t size = fields[i].size;
         const char *text;
         char *words;
 
-        if (msg_get(map, fields[i].name) == NULL)
-            continue;
         switch ((enum field_type)fields[i].type) {
         case FIELD_NUMBER:
-            set_number(to, fields[i].size, msg_int(map, fields[i].name, 0));
+            set_number(to, size, msg_int(map, fields[i].name, get_number(to, size)));
+            break;
+        case FIELD_BOOL:
+            set_number(to, size, msg_int(map, fields[i].name, get_number(to, size)) != 0);
             break;
         case FIELD_TEXT:
-            strncpy(to, msg_text(msg, map, fields[i].name, ""), fields[i].size - 1U);
-            to[fields[i].size - 1] = 0;
+            text = msg_text(msg, map, fields[i].name, NULL);
+            if (text == NULL)
+                break;
+            strncpy(to, text, size - 1);
+            to[size - 1] = 0;
             break;
         case FIELD_WORDS:
-            text = msg_text(msg, map, fields[i].name, "");
+            text = msg_text(msg, map, fields[i].name, NULL);
+            if (text == NULL)
+                break;
             words = text[0] != 0 ? strdup(text) : NULL;
             if (text[0] != 0 && words == NULL)
                 return -ENOMEM;
