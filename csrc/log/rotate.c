@@ -196,7 +196,9 @@ static unsigned first_shift(const struct log_sink_options *options)
     struct identity there;
     unsigned number = 1;
 
-    while (number + 1 < options->max_files && number_path(path, options->path, number) && path_identity(path, &there))
+    /* Only one that is surely not there is free. */
+    while (number + 1 < options->max_files && number_path(path, options->path, number) &&
+           (path_identity(path, &there) || errno != ENOENT))
         number++;
     return number > 1 ? STEP_SHIFT + number - 1 : STEP_LINK;
 }
