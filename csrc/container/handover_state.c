@@ -356,6 +356,17 @@ int handover_get_config(struct native *native, struct msg *msg, const char **wha
     return config_init(&native->config, bytes, size, what);
 }
 
+static void get_exec_results(struct exec_results *results, const char *bytes)
+{
+    memcpy(results->last, bytes, sizeof(results->last));
+    for (int i = 0; i < EXEC_RESULTS; i++) {
+        struct exec_result *result = &results->last[i];
+
+        result->id[EXEC_ID_MAX] = 0;
+        result->known = *(const char *)&result->known != 0;
+    }
+}
+
 int handover_get(struct monitor *monitor, struct msg *msg, const char **what)
 {
     const msgpack_object *root = &msg->root, *results;
@@ -371,7 +382,7 @@ int handover_get(struct monitor *monitor, struct msg *msg, const char **what)
     work_bind(monitor);
     results = get_bytes(root, "exec_results", &size);
     if (results != NULL && size == sizeof(monitor->exec_results.last))
-        memcpy(monitor->exec_results.last, results->via.bin.ptr, size);
+        get_exec_results(&monitor->exec_results, results->via.bin.ptr);
     *what = "container";
     if (r == 0)
         r = get_container(monitor, msg, msg_get(root, "container"));
