@@ -166,7 +166,7 @@ def test_a_signal_that_ends_the_client_restores_the_terminal(
 def test_the_terminal_is_restored_when_the_monitor_is_lost(remora: Remora, terminal: TerminalFactory) -> None:
     client = terminal("run", "-it", "--name", "lost", "busybox", "sh")
     client.expect(PROMPT)
-    host.send(int(remora("inspect", "-f", "{{.State.ConmonPid}}", "lost")), signal.SIGKILL)
+    host.kill_monitor(int(remora("inspect", "-f", "{{.State.ConmonPid}}", "lost")))
     assert client.wait() == 125
     assert client.is_restored()
     assert b"lost" in client.screen.splitlines()[-1]

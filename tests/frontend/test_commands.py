@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Remora
+from tests.support import host
 from tests.support.commands import SLEEP, said, state
 from tests.support.waiting import eventually
 
@@ -152,7 +152,7 @@ def test_a_damaged_state_file_is_named_and_the_truth_told_all_the_same(remora: R
 def test_a_lost_monitor_with_a_damaged_state_file_leaves_nothing_behind_after_rm(remora: Remora) -> None:
     found = remora("run", "-d", "--name", "web", *SLEEP)
     pid, monitor = int(state(remora, "web", "Pid")), int(state(remora, "web", "ConmonPid"))
-    os.kill(monitor, signal.SIGKILL)
+    host.kill_monitor(monitor)
     eventually(lambda: "lost" in remora("ps"), "the monitor is gone")
     (remora.runroot / found / "state").write_bytes(b"garbage")
     assert "Exited (unknown)" in remora.run("ps", "-a").stdout

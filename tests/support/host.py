@@ -219,6 +219,15 @@ def send(pid: int, number: int) -> None:
         os.close(pidfd)
 
 
+def kill_monitor(keeper: int) -> None:
+    """SIGKILL to all processes of a monitor: the keeper first, so that no other worker follows."""
+    for pid in monitor_processes(keeper):
+        try:
+            send(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def assert_nothing_left(folders: Folders, ids: set[str], timeout: float = 10.0) -> None:
     """Everything of these containers is gone, at the latest when their last monitors have ended."""
     deadline = time.monotonic() + timeout
