@@ -21,7 +21,7 @@ exec cat
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def without_unified(world: World) -> Iterator[list[str]]:
     """The words that enter a namespace below the private one, where crun works."""
     argv = [*world.enter, "unshare", "-m", "--propagation", "private", "sh", "-c", HIDE]

@@ -72,7 +72,7 @@ class Rootless:
             os.kill(int(pause.read_text()), signal.SIGKILL)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def account(world: World, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Let the user exist in the private mount namespace."""
     folder = tmp_path_factory.mktemp("account")
