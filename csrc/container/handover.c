@@ -21,6 +21,7 @@
 #include "util/fd.h"
 
 #define TRY_MS 5000
+#define UNDERSTOOD 86 /* exit status of a trial that went well */
 #define STATE_MAX ((size_t)256 << 20)
 #define ENDED_FIELDS 4
 
@@ -136,7 +137,8 @@ int handover_try(const struct native *native, int state_fd)
         kill(pid, SIGKILL);
     if (waitpid(pid, &status, 0) != pid)
         return -ECHILD;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENOEXEC;
+    /* A status of our own: many a program that is no monitor ends with 0. */
+    return WIFEXITED(status) && WEXITSTATUS(status) == UNDERSTOOD ? 0 : -ENOEXEC;
 }
 
 void handover_execute(void *state, int state_fd)
@@ -233,7 +235,7 @@ int handover_main(void)
         r = handover_load(&native, bytes, size);
     free(bytes);
     if (try || r < 0)
-        return r < 0 ? 125 : 0;
+        return r < 0 ? 125 : UNDERSTOOD;
     close(fd);
     set_close_on_exec(true);
     native.run_dir_fd = native.monitor->run_dir_fd;
