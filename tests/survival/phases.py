@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from remora.monitor import Connection, MonitorGone, RequestFailed, core, monitor_program, sealed_memory
+from remora.monitor import Connection, MonitorGone, RequestFailed, core, sealed_memory
 from tests.support.box import DEADLINE, Box, received
 from tests.support.waiting import eventually
 from tests.survival.numbered import CHUNK, LINE, Drain, Printer, has_logged, logged
@@ -396,7 +396,7 @@ def upgrade(box: Box, trial: Trial) -> str:
 
     def replace(_: Parts) -> None:
         with box.connect() as client:
-            client.send({"op": "upgrade", "program": monitor_program()})
+            client.send({"op": "upgrade"})
             assert client.reply("upgrade", PATIENCE)["ok"] is True
 
     return taking_over(box, trial, replace)

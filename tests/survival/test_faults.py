@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 CASES = [(phase, part) for phase in PHASES for part in (["both"] if phase in CHANGING else ["keeper", "worker"])]
 SPREAD = 10  # rows of a phase and a process in `make test`
 ENOUGH = 5  # problems, each of which may take a minute to be told from patience
-NTH_MOST = 4  # the first so many calls of a kind, and the last
+NTH_MOST = 3  # the first so many calls of a kind, and the last
 STREAMS = ("running", "rotating", "attach", "exec")  # phases in which streams are read
 CALL = re.compile(r"^(\d+ +)?(\w+)\(")
 
@@ -54,7 +55,9 @@ def most_calls(lines: list[str]) -> Counter[str]:
 
 
 class Table:
-    """Runs rows, each with a container of its own."""
+    """Runs rows, each with a container of its own; `width` of them at a time, for most of the time is waiting."""
+
+    width = 4
 
     def __init__(self, folder: Path, root: Path, phase: str, part: str) -> None:
         self._folder, self._root = folder, root
@@ -100,6 +103,8 @@ class LaunchTable(Table):
 
     strace follows keeper and worker, and lets go of the runtime as soon as that is executed.
     """
+
+    width = 1  # there is but one environment that names the program
 
     def __init__(self, folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(folder, root, "launch", "both")
@@ -179,9 +184,13 @@ def run_rows(table: Table, most: int | None) -> None:
     if most is not None:
         rows = spread(rows, most)
     problems: list[str] = []
-    for row in rows:
+
+    def run(row: Row) -> None:
         if len(problems) < ENOUGH and (problem := table.row(*row)):
             problems.append(problem)
+
+    with ThreadPoolExecutor(table.width) as pool:
+        list(pool.map(run, rows))
     assert not problems, f"{len(problems)} of {len(rows)} rows:\n" + "\n".join(problems)
 
 

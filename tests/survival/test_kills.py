@@ -10,6 +10,7 @@ import itertools
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from tests.survival.tracing import Kill
 
 AGAIN = 0.1  # seconds after a kill within which attach has to work; asserted ten times as long
 CALLS_MOST = 400  # a phase ends before so many calls
+WIDTH = 4  # containers at a time, for most of the time is waiting
 ENOUGH = 3  # problems, each of which may take a minute to be told from patience
 STEPS = (0, 3, 40)  # instructions after a call
 
@@ -61,14 +63,22 @@ class Sweep:
         return struck, ""
 
     def run(self, step: int) -> None:
-        """Every `step`th moment of the phase."""
-        problems = []
-        for nth, after in itertools.islice(self._moments(), 0, None, step):
+        """Every `step`th moment of the phase, some at a time, until one comes after its end."""
+        problems: list[str] = []
+        over = False
+
+        def kill(moment: tuple[int, bool]) -> None:
+            nonlocal over
+            nth, after = moment
+            if over or len(problems) >= ENOUGH:
+                return
             struck, problem = self.kill(nth, after, random.choice(STEPS) if after else 0)
             if problem:
                 problems.append(problem)
-            if not struck or len(problems) >= ENOUGH:
-                break
+            over = over or not struck
+
+        with ThreadPoolExecutor(WIDTH) as pool:
+            list(pool.map(kill, itertools.islice(self._moments(), 0, None, step)))
         assert not problems, f"{len(problems)} problems:\n" + "\n".join(problems)
 
     def _moments(self) -> Iterator[tuple[int, bool]]:

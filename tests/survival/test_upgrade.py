@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from remora import monitor
-from remora.monitor import Connection, MonitorGone, RequestFailed, core
+from remora.monitor import Connection, RequestFailed, core
 from tests.conftest import Remora
 from tests.support import host
 from tests.support.box import DEADLINE, Box
@@ -25,40 +25,54 @@ from tests.survival.report import REPORT
 
 
 class Versions:
-    """Copies of the monitor program, as installations of further versions would be."""
+    """The place where the monitor program is installed, and further versions that are installed there."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._count = 0
+    def __init__(self, path: Path) -> None:
+        self._original = monitor.monitor_program()
+        self.path = path
+        self.install()
 
-    def next(self) -> Path:
-        """A further copy."""
-        self._count += 1
-        path = self._folder / f"remora-monitor-{self._count}"
-        shutil.copy(monitor.monitor_program(), path)
-        path.chmod(0o755)
-        return path
+    def install(self, spoil: Callable[[Path], None] | None = None) -> None:
+        """Put a further copy in the place of the one that is there, as a package manager does; spoiled on request."""
+        new = self.path.with_name(f"{self.path.name}.new")
+        shutil.copy(self._original, new)
+        new.chmod(0o755)
+        if spoil is not None:
+            spoil(new)
+        if new.is_file():
+            new.rename(self.path)
+        else:
+            self.path.unlink()
+            if new.is_dir():
+                new.rename(self.path)
 
 
 @pytest.fixture
-def versions(tmp_path: Path) -> Versions:
-    return Versions(tmp_path)
+def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Versions:
+    """A monitor program of this test alone."""
+    made = Versions(tmp_path / "installed-monitor")
+    monkeypatch.setenv("REMORA_MONITOR", str(made.path))
+    return made
 
 
-def upgrade(box: Box, new: Path) -> float:
-    """Upgrade; seconds until the new program answered."""
+def upgrade(box: Box, versions: Versions) -> None:
+    """Install a further version and upgrade to it; raises what the request raises."""
+    versions.install()
     parts = parts_of(box)
     started = time.monotonic()
-    with box.connect() as connection:
-        connection.send({"op": "upgrade", "program": str(new)})
-        assert connection.reply("upgrade", DEADLINE)["ok"] is True
+    ask_for_upgrade(box)
     box.status()
-    took = time.monotonic() - started
-    REPORT.figure("upgrade, until the new program answers", took * 1000)
-    wanted = os.stat(new).st_dev, os.stat(new).st_ino
+    REPORT.figure("upgrade, until the new program answers", (time.monotonic() - started) * 1000)
+    wanted = os.stat(versions.path).st_dev, os.stat(versions.path).st_ino
     eventually(lambda: program(parts.keeper) == wanted, "the keeper executes the new program", timeout=10)
     eventually(lambda: parts.worker and program(parts.worker) == wanted, "the worker does, too", timeout=10)
-    return took
+
+
+def ask_for_upgrade(box: Box) -> None:
+    """The request alone."""
+    with box.connect() as connection:
+        connection.send({"op": "upgrade"})
+        assert connection.reply("upgrade", DEADLINE)["ok"] is True
 
 
 @pytest.mark.parametrize("rounds", [5, pytest.param(100, marks=pytest.mark.soak)])
@@ -75,7 +89,7 @@ def test_an_upgrade_under_full_output_loses_no_byte(box: Box, versions: Versions
         printer.print(40_000)
         drain.await_size((printer.count - 39_000) * LINE)
         with Spin(parts, 2.0):
-            upgrade(box, versions.next())
+            upgrade(box, versions)
         assert parts_of(box).keeper == parts.keeper
         drain.await_size(printer.count * LINE)
         second.await_size(printer.count * LINE)
@@ -100,7 +114,7 @@ def test_who_is_attached_goes_on_typing_and_reading_across_upgrades(box: Box, ve
     spawner = box.started("cat", tty=tty, stdin=True, stdin_once=True, attach={"stdin": True, "owner": True})
     drain = Drain(spawner)
     for number in range(3):
-        upgrade(box, versions.next())
+        upgrade(box, versions)
         spawner.send_packet(core.STDIN, f"line {number}\n".encode())
         drain.await_text(f"line {number}".encode())
     spawner.send_packet(core.STDIN, b"")
@@ -120,7 +134,7 @@ def test_an_exec_a_waiter_and_a_stop_live_through_an_upgrade(box: Box, versions:
     os.close(memory)
     exec_client.reply("exec", DEADLINE)
     waiter.send({"op": "wait"})
-    upgrade(box, versions.next())
+    upgrade(box, versions)
     exec_client.send_packet(core.STDIN, b"through\n")
     drain = Drain(exec_client)
     assert verdict(drain.end(), 5) == "right"
@@ -150,10 +164,10 @@ def test_restarts_timers_and_removal_live_through_an_upgrade(box: Box, versions:
     drain = Drain(spawner)
     spawner.send_packet(core.STDIN, b"\n")
     eventually(lambda: "restarted" in drain.events, "it runs again")
-    upgrade(box, versions.next())
+    upgrade(box, versions)
     spawner.send_packet(core.STDIN, b"\n")
     eventually(lambda: drain.events.count("restarted") == 2, "it runs for the third time")
-    upgrade(box, versions.next())
+    upgrade(box, versions)
     record = drain.end()
     assert record is not None and (record["why"], record["restarts"]) == ("timeout", 2)
     spawner.close()
@@ -221,13 +235,10 @@ def test_a_program_that_is_no_monitor_is_refused_and_the_old_one_goes_on(
     parts = parts_of(box)
     old = program(parts.keeper)
     before = settled_descriptors(parts.keeper)
-    bad = versions.next()
-    spoil(bad)
+    versions.install(spoil)
     printer.print(20_000)
-    with Spin(parts, 2.0), box.connect() as connection:
-        connection.send({"op": "upgrade", "program": str(bad)})
-        with pytest.raises((RequestFailed, MonitorGone)):
-            connection.reply("upgrade", DEADLINE)
+    with Spin(parts, 2.0), pytest.raises(RequestFailed):
+        ask_for_upgrade(box)
     assert box.status()["status"] == "running"
     assert (parts_of(box).keeper, program(parts.keeper)) == (parts.keeper, old)
     drain.await_size(printer.count * LINE)
@@ -251,7 +262,8 @@ def test_a_worker_killed_while_an_upgrade_is_under_way_costs_nothing(new_box: Bo
         parts = parts_of(box)
         victim = parts.worker
         with box.connect() as connection:
-            connection.send({"op": "upgrade", "program": str(versions.next())})
+            versions.install()
+            connection.send({"op": "upgrade"})
             time.sleep(delay / 2000)  # the moment is what differs
             try:
                 host.send(victim, 9)
@@ -268,27 +280,23 @@ def test_a_worker_killed_while_an_upgrade_is_under_way_costs_nothing(new_box: Bo
 
 
 @pytest.fixture
-def installed(remora: Remora, tmp_path: Path) -> Path:
-    """A program that the command `remora` takes for the installed monitor."""
-    path = tmp_path / "installed-monitor"
-    shutil.copy(monitor.monitor_program(), path)
-    remora.environment["REMORA_MONITOR"] = str(path)
-    return path
+def installed(remora: Remora, versions: Versions) -> Versions:
+    """The same for the command `remora`."""
+    remora.environment["REMORA_MONITOR"] = str(versions.path)
+    return versions
 
 
-def test_the_command_upgrades_all_monitors(remora: Remora, installed: Path) -> None:
+def test_the_command_upgrades_all_monitors(remora: Remora, installed: Versions) -> None:
     remora("run", "-d", "--name", "plain", "busybox", "sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done")
     remora("run", "-dt", "--name", "terminal", "busybox", "cat")
     remora("run", "-d", "--name", "paused", "busybox", "sleep", "1000")
     remora("pause", "paused")
     remora("run", "--name", "over", "busybox", "true")
-    new = installed.with_name("new")
-    shutil.copy(monitor.monitor_program(), new)
-    new.rename(installed)
-    assert set(remora("monitor", "upgrade", "--all").split()) == {"plain", "terminal", "paused"}
+    installed.install()
+    assert len(remora("monitor", "upgrade", "--all").split()) == 3
     for name in ("plain", "terminal", "paused"):
         keeper = int(remora("monitor", "status", "-f", "{{.KeeperPid}}", name))
-        assert program(keeper) == (installed.stat().st_dev, installed.stat().st_ino)
+        assert program(keeper) == (installed.path.stat().st_dev, installed.path.stat().st_ino)
         assert Parts(keeper).zombies() == []
     assert remora("exec", "terminal", "echo", "here") == "here"
     remora("unpause", "paused")
@@ -300,11 +308,9 @@ def test_the_command_upgrades_all_monitors(remora: Remora, installed: Path) -> N
     assert remora("wait", "paused") == "137"
 
 
-def test_the_command_says_when_an_upgrade_is_refused(remora: Remora, installed: Path) -> None:
+def test_the_command_says_when_an_upgrade_is_refused(remora: Remora, installed: Versions) -> None:
     remora("run", "-d", "--name", "plain", "busybox", "sleep", "1000")
-    installed.unlink()
-    installed.write_text("#!/bin/sh\nexit 0\n")
-    installed.chmod(0o755)
+    installed.install(script)
     result = remora.run("monitor", "upgrade", "plain", status=125)
     assert result.stderr.startswith("Error: ") and "plain" in result.stderr
     assert remora("exec", "plain", "echo", "here") == "here"
@@ -320,7 +326,7 @@ def connected(box: Box) -> Connection:
 def test_connections_that_have_asked_nothing_yet_live_through_an_upgrade(box: Box, versions: Versions) -> None:
     box.started("sleep", "1000").close()
     idle = [connected(box) for _ in range(50)]
-    upgrade(box, versions.next())
+    upgrade(box, versions)
     for connection in idle:
         assert connection.request({"op": "status"})["ok"] is True
         connection.close()
