@@ -14,7 +14,7 @@
 enum confine_check {
     CONFINE_ANY,
     CONFINE_IOCTL, /* requests about terminals, pipes and pidfds */
-    CONFINE_FCNTL, /* flags, duplicates, seals, locks: nothing by which the kernel would send signals */
+    CONFINE_FCNTL, /* flags, duplicates, seals: nothing by which the kernel would send signals */
     CONFINE_NO_EXEC, /* memory that can't be executed */
     CONFINE_UNIX, /* sockets of this machine only */
     CONFINE_FIFO, /* no other kind of node */
@@ -32,20 +32,16 @@ enum confine_check {
     CALL(sendmsg, 46, 211, ANY) /* to the keeper, to journald, notifications */ \
     CALL(sendmmsg, 307, 269, ANY) /* entries to journald */ \
     CALL(recvfrom, 45, 207, ANY) \
-    CALL(writev, 20, 66, ANY) /* log records in pieces; stdio of musl */ \
-    CALL(readv, 19, 65, ANY) \
+    CALL(writev, 20, 66, ANY) /* stdio of musl */ \
+    CALL(readv, 19, 65, ANY) /* stdio of musl */ \
     CALL(pread64, 17, 67, ANY) \
     CALL(pwrite64, 18, 68, ANY) /* the exit record */ \
-    CALL(preadv, 295, 69, ANY) \
-    CALL(pwritev, 296, 70, ANY) \
-    CALL(pwritev2, 328, 287, ANY) \
     CALL(lseek, 8, 62, ANY) \
     /* the loop */ \
     CALL(epoll_ctl, 233, 21, ANY) \
     CALL(epoll_create1, 291, 20, ANY) /* a new worker's own */ \
     CALL(timerfd_create, 283, 85, ANY) \
     CALL(timerfd_settime, 286, 86, ANY) \
-    CALL(timerfd_gettime, 287, 87, ANY) \
     CALL(eventfd2, 290, 19, ANY) /* OOM events of cgroup v1 */ \
     CALL(signalfd4, 289, 74, ANY) \
     CALL(poll, 7, -1, ANY) \
@@ -63,12 +59,10 @@ enum confine_check {
     CALL(getsockopt, 55, 209, ANY) /* SO_PEERCRED */ \
     CALL(setsockopt, 54, 208, ANY) \
     CALL(socket, 41, 198, UNIX) /* journald, console sockets */ \
-    CALL(socketpair, 53, 199, UNIX) \
     CALL(connect, 42, 203, ANY) /* journald */ \
     CALL(bind, 49, 200, ANY) /* console sockets */ \
     CALL(listen, 50, 201, ANY) \
     CALL(shutdown, 48, 210, ANY) /* a client that takes nothing */ \
-    CALL(getsockname, 51, 204, ANY) \
     /* files: logs and their rotation, the record, the state, scratch of runtime calls */ \
     CALL(open, 2, -1, ANY) \
     CALL(openat, 257, 56, ANY) \
@@ -77,14 +71,11 @@ enum confine_check {
     CALL(lstat, 6, -1, ANY) \
     CALL(newfstatat, 262, 79, ANY) \
     CALL(statx, 332, 291, ANY) \
-    CALL(access, 21, -1, ANY) \
+    CALL(access, 21, -1, ANY) /* is a rotated log's name free? */ \
     CALL(faccessat, 269, 48, ANY) \
-    CALL(readlink, 89, -1, ANY) \
-    CALL(readlinkat, 267, 78, ANY) \
     CALL(getdents64, 217, 61, ANY) /* records kept for late waiters */ \
     CALL(rename, 82, -1, ANY) \
     CALL(renameat, 264, 38, ANY) \
-    CALL(renameat2, 316, 276, ANY) \
     CALL(link, 86, -1, ANY) /* a rotated log must not take another file's place */ \
     CALL(linkat, 265, 37, ANY) \
     CALL(unlink, 87, -1, ANY) \
@@ -97,17 +88,14 @@ enum confine_check {
     CALL(symlinkat, 266, 36, ANY) \
     CALL(fchmod, 91, 52, ANY) /* sockets before they are bound, files beside a log */ \
     CALL(fchmodat, 268, 53, ANY) \
-    CALL(chmod, 90, -1, ANY) \
     CALL(fallocate, 285, 47, ANY) /* room for the exit record */ \
     CALL(fsync, 74, 82, ANY) \
     CALL(fdatasync, 75, 83, ANY) \
-    CALL(umask, 95, 166, ANY) \
     /* the container's processes; its OOM events on cgroup v2 */ \
     CALL(pidfd_open, 434, 434, ANY) \
     CALL(pidfd_send_signal, 424, 424, ANY) \
     CALL(inotify_init1, 294, 26, ANY) \
     CALL(inotify_add_watch, 254, 27, ANY) \
-    CALL(inotify_rm_watch, 255, 28, ANY) \
     /* memory */ \
     CALL(mmap, 9, 222, NO_EXEC) \
     CALL(mprotect, 10, 226, NO_EXEC) \
@@ -121,17 +109,12 @@ enum confine_check {
     CALL(rt_sigreturn, 15, 139, ANY) \
     CALL(futex, 202, 98, ANY) /* locks within the C library */ \
     CALL(clock_gettime, 228, 113, ANY) /* where the vDSO has no clock */ \
-    CALL(gettimeofday, 96, 169, ANY) \
     CALL(nanosleep, 35, 101, ANY) /* between two tries to remove a cgroup */ \
     CALL(clock_nanosleep, 230, 115, ANY) \
     CALL(getrandom, 318, 278, ANY) /* the heap's seed */ \
     CALL(getpid, 39, 172, ANY) \
-    CALL(getppid, 110, 173, ANY) \
     CALL(gettid, 186, 178, ANY) \
-    CALL(getuid, 102, 174, ANY) \
-    CALL(geteuid, 107, 175, ANY) \
-    CALL(getgid, 104, 176, ANY) \
-    CALL(getegid, 108, 177, ANY) \
+    CALL(geteuid, 107, 175, ANY) /* whom a client has to be */ \
     CALL(exit, 60, 93, ANY) \
     CALL(exit_group, 231, 94, ANY)
 /* clang-format on */
@@ -163,11 +146,7 @@ enum confine_argument {
     ARGUMENT(2) /* F_SETFD */                                                                                          \
     ARGUMENT(3) /* F_GETFL */                                                                                          \
     ARGUMENT(4) /* F_SETFL */                                                                                          \
-    ARGUMENT(36) /* F_OFD_GETLK */                                                                                     \
-    ARGUMENT(37) /* F_OFD_SETLK */                                                                                     \
     ARGUMENT(1030) /* F_DUPFD_CLOEXEC */                                                                               \
-    ARGUMENT(1031) /* F_SETPIPE_SZ */                                                                                  \
-    ARGUMENT(1032) /* F_GETPIPE_SZ */                                                                                  \
     ARGUMENT(1033) /* F_ADD_SEALS */                                                                                   \
     ARGUMENT(1034) /* F_GET_SEALS */
 

@@ -215,17 +215,16 @@ static void the_gate_of_32_bit_programs_kills(void)
 
 /* ---- what a worker does, done by a confined child ---- */
 
-static void copy_and_wait(void)
+static void copy_and_wait(const int *given)
 {
     struct itimerspec soon = {.it_value = {.tv_nsec = 1000}};
     struct epoll_event event = {.events = EPOLLIN};
     int loop = epoll_create1(EPOLL_CLOEXEC), timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-    int ends[2];
+    int ends[2] = {given[2], given[3]};
     char byte;
 
     assert(loop >= 0 && timer >= 0 && timerfd_settime(timer, 0, &soon, NULL) == 0);
     assert(epoll_ctl(loop, EPOLL_CTL_ADD, timer, &event) == 0 && epoll_wait(loop, &event, 1, -1) == 1);
-    assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
     assert(send(ends[0], "x", 1, MSG_NOSIGNAL) == 1 && read(ends[1], &byte, 1) == 1 && byte == 'x');
 }
 
@@ -262,10 +261,10 @@ static void use_terminal(int master)
 
 static void work(const void *argument)
 {
-    const int *given = argument; /* a pty's master, a process that is another user's */
+    const int *given = argument; /* a pty's master, a process that is another user's, two connected sockets */
     int pidfd = (int)syscall(434, given[1], 0);
 
-    copy_and_wait();
+    copy_and_wait(given);
     write_files();
     use_memory();
     use_terminal(given[0]);
@@ -276,9 +275,10 @@ static void a_workers_work_can_be_done(void)
 {
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     pid_t other = fork();
-    int given[2] = {master, other};
+    int given[4] = {master, other};
     int status;
 
+    assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, given + 2) == 0);
     assert(master >= 0 && other >= 0);
     if (other == 0) {
         if (geteuid() == 0 && setuid(65534) < 0)

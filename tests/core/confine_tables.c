@@ -145,9 +145,15 @@ static void every_call_of_another_machine_kills(void)
 
 static void expect(const char *name, int argument, uint64_t value, bool allowed)
 {
-    for (size_t i = 0; i < N_ROWS; i++)
-        for (int machine = 0; machine < 2 && strcmp(rows[i].name, name) == 0; machine++)
+    unsigned met = 0;
+
+    for (size_t i = 0; i < N_ROWS; i++) {
+        for (int machine = 0; machine < 2 && strcmp(rows[i].name, name) == 0; machine++) {
             assert(allows(machine, machines[machine], rows[i].numbers[machine], argument, value) == allowed);
+            met++;
+        }
+    }
+    assert(met == 2);
 }
 
 static void arguments_are_looked_at(void)
@@ -182,7 +188,6 @@ static void arguments_are_looked_at(void)
         expect("mknodat", 2, kind | 0640, kind == S_IFIFO);
     for (uint64_t family = 0; family < AF_MAX; family++) {
         expect("socket", 0, family, family == AF_UNIX);
-        expect("socketpair", 0, family, family == AF_UNIX);
     }
 }
 
@@ -208,15 +213,13 @@ static void numbers_of_aarch64_are_the_kernels(void)
         CHECK(readv),
         CHECK(pread64),
         CHECK(pwrite64),
-        CHECK(preadv),
-        CHECK(pwritev),
-        CHECK(pwritev2),
+
         CHECK(lseek),
         CHECK(epoll_ctl),
         CHECK(epoll_create1),
         CHECK(timerfd_create),
         CHECK(timerfd_settime),
-        CHECK(timerfd_gettime),
+
         CHECK(eventfd2),
         CHECK(signalfd4),
         CHECK(ppoll),
@@ -237,21 +240,21 @@ static void numbers_of_aarch64_are_the_kernels(void)
         CHECK(getsockopt),
         CHECK(setsockopt),
         CHECK(socket),
-        CHECK(socketpair),
+
         CHECK(connect),
         CHECK(bind),
         CHECK(listen),
         CHECK(shutdown),
-        CHECK(getsockname),
+
         CHECK(openat),
         CHECK(fstat),
         CHECK(newfstatat),
         CHECK(statx),
         CHECK(faccessat),
-        CHECK(readlinkat),
+
         CHECK(getdents64),
         CHECK(renameat),
-        CHECK(renameat2),
+
         CHECK(unlinkat),
         CHECK(mkdirat),
         CHECK(fchmod),
@@ -259,12 +262,12 @@ static void numbers_of_aarch64_are_the_kernels(void)
         CHECK(fallocate),
         CHECK(fsync),
         CHECK(fdatasync),
-        CHECK(umask),
+
         CHECK(pidfd_open),
         CHECK(pidfd_send_signal),
         CHECK(inotify_init1),
         CHECK(inotify_add_watch),
-        CHECK(inotify_rm_watch),
+
         CHECK(mmap),
         CHECK(mprotect),
         CHECK(munmap),
@@ -276,15 +279,14 @@ static void numbers_of_aarch64_are_the_kernels(void)
         CHECK(rt_sigreturn),
         CHECK(futex),
         CHECK(clock_gettime),
-        CHECK(gettimeofday),
+
         CHECK(getrandom),
         CHECK(getpid),
-        CHECK(getppid),
+
         CHECK(gettid),
-        CHECK(getuid),
+
         CHECK(geteuid),
-        CHECK(getgid),
-        CHECK(getegid),
+
         CHECK(exit),
         CHECK(exit_group),
     };
