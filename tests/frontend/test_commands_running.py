@@ -199,7 +199,7 @@ def test_following_several_logs_ends_with_a_signal_and_leaves_no_process(remora:
 
 def test_a_container_without_a_log_says_so(remora: Remora) -> None:
     remora("run", "--name", "quiet", "--log-driver", "none", "busybox", "true")
-    assert '"none" log driver' in said(remora, "logs", "quiet")
+    assert "'none' log driver" in said(remora, "logs", "quiet")
     remora("create", "--name", "new", "busybox", "true")
     assert remora("logs", "new") == remora("logs", "-f", "new") == ""
 
