@@ -88,10 +88,13 @@ def rootless(account: None, monitor: Monitor, world: World, busybox_tar: Path) -
     # Not below pytest's folder, which is root's alone.
     folder = Path(tempfile.mkdtemp(prefix="remora-rootless-"))
     made = Rootless(folder, world, monitor)
-    made.run("import", "-c", 'CMD ["/bin/sh"]', "-c", "ENV PATH=/bin", "-", "busybox", input=busybox_tar.read_bytes())
-    yield made
-    made.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    options = ("-c", 'CMD ["/bin/sh"]', "-c", "ENV PATH=/bin")
+    try:
+        made.run("import", *options, "-", "busybox", input=busybox_tar.read_bytes())
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_rootless_run_gives_output_log_and_code(rootless: Rootless) -> None:
