@@ -5,7 +5,8 @@
 #ifndef REMORA_UTIL_MEMORY_H
 #define REMORA_UTIL_MEMORY_H
 
-/* In a forked process: what was allocated before stays as it is, shared; new allocations begin on a page of their own. */
+/* In a forked process: what was allocated before stays as it is, shared; new allocations begin on a page of their own.
+ */
 void memory_begin(void);
 /* Freed memory, where the C library does not do that by itself. */
 void memory_trim(void);

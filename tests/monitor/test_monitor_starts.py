@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from remora.monitor import Connection, MonitorGone, RequestFailed
+from remora.monitor import Connection, RequestFailed
 from tests.support import host
 from tests.support.box import DEADLINE, Box
 from tests.support.waiting import eventually
