@@ -132,7 +132,8 @@ static void a_worker_killed_at_any_point_is_followed_by_one_that_gets_all_ends_o
     }
 }
 
-/* Killed when the keeper is told, or was not told yet, while that looks for ended processes. */
+/* Killed right after the request, which the keeper is not told of: it goes round for other reasons, looking for ends.
+ */
 static int ask_and_die(bool resumed)
 {
     struct task task = {.kind = STAGE_PROGRAM, .kept = {stage->gate[0]}, .n_kept = 1};
@@ -145,9 +146,8 @@ static int ask_and_die(bool resumed)
         task.owner = &stage->processes[i];
         stage->processes[i].state = PROCESS_ASKED;
         memcpy(&stage->board.task, &task, sizeof(task));
-        kill(stage->board.keeper, SIGUSR1);
-        while (i % 2 && stage->numbers[1]++ < 1000 * i)
-            ;
+        for (int signal = SIGRTMIN; signal <= SIGRTMAX; signal++)
+            kill(stage->board.keeper, signal);
         stage->board.task.state = TASK_ASKED;
         kill(getpid(), SIGKILL);
     }
@@ -170,6 +170,46 @@ static void what_a_worker_asked_for_last_is_done_once_and_its_successor_gets_the
     await_curtain(keeper);
     check_ends(REQUESTS);
     assert(stage->board.workers == REQUESTS + 1);
+}
+
+static void die_over_end(struct child *child, const struct child_end *end)
+{
+    if (stage->numbers[1]++ % 2 == 0)
+        kill(getpid(), SIGKILL);
+    note_end(child, end);
+}
+
+static int watch_and_die(bool resumed)
+{
+    set_up(resumed);
+    for (unsigned i = 0; i < stage->n; i++) {
+        if (stage->processes[i].state != PROCESS_NONE)
+            continue;
+        start(i);
+        stage->processes[i].child.ended = die_over_end;
+        stage->board.task.owner = NULL;
+    }
+    tell('w');
+    return run_and_finish();
+}
+
+static void an_end_that_a_killed_worker_did_not_live_to_note_is_told_again(void)
+{
+    static const struct play dying = {.work = watch_and_die};
+    const unsigned n = 5;
+    pid_t keeper;
+
+    set_stage(&dying, n);
+    for (unsigned i = 0; i < n; i++)
+        stage->processes[i].code = 30 + (int)i;
+    keeper = raise_curtain();
+    assert(await_report() == 'w');
+    open_gate(stage->gate, n);
+    await_curtain(keeper);
+    check_ends(n);
+    for (unsigned i = 0; i < n; i++)
+        assert(stage->processes[i].ends == 1);
+    assert(stage->numbers[1] == 2 * n && stage->board.workers == n + 1);
 }
 
 static int leave_descriptors(bool resumed)
@@ -383,6 +423,7 @@ int main(int argc, char **argv)
     stage_main(argc, argv);
     a_worker_killed_at_any_point_is_followed_by_one_that_gets_all_ends_once();
     what_a_worker_asked_for_last_is_done_once_and_its_successor_gets_the_answer();
+    an_end_that_a_killed_worker_did_not_live_to_note_is_told_again();
     a_killed_worker_loses_no_descriptor_and_those_that_nobody_knows_are_closed();
     signals_sent_to_the_keeper_are_passed_on();
     a_signal_is_passed_on_by_the_next_worker_when_one_is_killed_over_it();
