@@ -53,7 +53,7 @@ static void out_ready(struct source *source, uint32_t events)
     struct stream *stream = container_of(source, struct stream, source);
 
     (void)events;
-    if (!stream_read(stream, READS_PER_TURN)) {
+    if (!stream_pump(stream, READS_PER_TURN)) {
         source_remove(source);
         check_end(stream->session);
     }
@@ -87,9 +87,9 @@ static void drain(struct session *session)
     source_remove(&session->in);
     await_output(session);
     /* All that the process itself wrote is in the pipes by now: this takes it out. */
-    if (is_open(&session->out) && !stream_read(&session->out, DRAIN_TURNS))
+    if (is_open(&session->out) && !stream_pump(&session->out, DRAIN_TURNS))
         source_remove(&session->out.source);
-    if (is_open(&session->err) && !stream_read(&session->err, DRAIN_TURNS))
+    if (is_open(&session->err) && !stream_pump(&session->err, DRAIN_TURNS))
         source_remove(&session->err.source);
     if (is_open(&session->out) || is_open(&session->err)) {
         if (timer_init(&session->hub->loop, &session->drain_bound, drain_over) < 0)

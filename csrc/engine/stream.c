@@ -139,7 +139,7 @@ static ssize_t read_terminal(struct stream *stream, char *bytes)
     return gathered > 0 ? (ssize_t)gathered : n;
 }
 
-bool stream_read(struct stream *stream, int turns)
+bool stream_pump(struct stream *stream, int turns)
 {
     struct session *session = stream->session;
     struct hub *hub = session->hub;

@@ -10,7 +10,7 @@
 #include "engine/session.h"
 
 /* Read until there is nothing more for now, at most `turns` times. false: the stream has ended. */
-bool stream_read(struct stream *stream, int turns);
+bool stream_pump(struct stream *stream, int turns);
 /* In a new worker: deliver what the killed one had read. */
 void stream_finish_flight(struct hub *hub);
 
