@@ -28,9 +28,10 @@ while [ $# -gt 0 ]; do
 done
 case $verb in
 run)
-    exec 9<&0
-    setsid /bin/sh "$bundle/program" <&9 9<&- &
-    echo $! >"$pidfile"
+    # Not a child of this shell, which would reap it if it ended at once: it tells its pid itself.
+    exec 9<&0 7>&1
+    start='echo $$ >&8; exec /bin/sh "$1" 7>&- 8>&- 9<&-'
+    echo $(setsid --fork /bin/sh -c "$start" start "$bundle/program" 8>&1 >&7 <&9) >"$pidfile"
     ;;
 esac
 exit 0

@@ -137,7 +137,8 @@ def test_an_exec_a_waiter_and_a_stop_live_through_an_upgrade(box: Box, versions:
     upgrade(box, versions)
     exec_client.send_packet(core.STDIN, b"through\n")
     drain = Drain(exec_client)
-    assert verdict(drain.end(), 5) == "right"
+    eventually(lambda: drain.record, "the exec ends")
+    assert verdict(drain.record, 5) == "right"
     assert drain.output == b"got through\n"
     with box.connect() as client:
         assert exec_once(box, client, "after")
