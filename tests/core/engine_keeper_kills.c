@@ -116,7 +116,7 @@ static void a_worker_killed_at_any_point_is_followed_by_one_that_gets_all_ends_o
         keeper = raise_curtain();
         while (killed < KILLS) {
             struct timespec moment = {.tv_nsec = rand() % (round < MONITORS / 2 ? 300000 : 3000000)};
-            pid_t worker = stage->board.worker;
+            pid_t worker = stage->worker;
 
             nanosleep(&moment, NULL);
             if (worker == last)
@@ -242,10 +242,12 @@ static void a_killed_worker_loses_no_descriptor_and_those_that_nobody_knows_are_
 
 /* ---- signals ---- */
 
-static void quit(char order)
+static void answer_or_quit(char order)
 {
-    (void)order;
-    stage->loop.quit = true;
+    if (order == 'p')
+        tell(order);
+    else
+        stage->loop.quit = true;
 }
 
 static int listen_to_signals(bool resumed)
@@ -258,7 +260,7 @@ static int listen_to_signals(bool resumed)
 
 static void signals_sent_to_the_keeper_are_passed_on(void)
 {
-    static const struct play listening = {.work = listen_to_signals, .ordered = quit};
+    static const struct play listening = {.work = listen_to_signals, .ordered = answer_or_quit};
     const int passed[] = {SIGTERM, SIGINT, SIGQUIT};
     uint64_t expected = 0;
     pid_t keeper;
@@ -280,28 +282,27 @@ static void signals_sent_to_the_keeper_are_passed_on(void)
 
 static void a_signal_is_passed_on_by_the_next_worker_when_one_is_killed_over_it(void)
 {
-    static const struct play listening = {.work = listen_to_signals, .ordered = quit};
+    static const struct play listening = {.work = listen_to_signals, .ordered = answer_or_quit};
     pid_t keeper;
-    char report;
 
     srand(2);
     set_stage(&listening, 0);
     keeper = raise_curtain();
     for (int i = 0; i < KILLS; i++) {
         struct timespec moment = {.tv_nsec = rand() % 200000};
+        pid_t worker;
 
-        while (await_report() != 'b')
+        order('p');
+        while (await_report() != 'p')
             ;
+        worker = stage->worker;
         kill(keeper, SIGTERM);
         nanosleep(&moment, NULL);
-        kill(stage->board.worker, SIGKILL);
-        /* Told by the one or by the other; the other tells that it begins, too, before or after. */
-        do
-            report = await_report();
-        while (report == 'b');
-        stage->numbers[4]++;
-        /* It may have begun already: once more from the start. */
-        kill(stage->board.worker, SIGKILL);
+        kill(worker, SIGKILL);
+        await_death(worker);
+        /* Told by the one or by the other, or by both. */
+        while (await_report() != 's')
+            ;
     }
     order('q');
     await_curtain(keeper);
@@ -347,7 +348,7 @@ static void a_worker_whose_keeper_is_killed_goes_on_and_learns_ends_from_the_ker
     stage->processes[0].code = 19;
     keeper = raise_curtain();
     assert(await_report() == 'b');
-    worker = stage->board.worker;
+    worker = stage->worker;
     kill(keeper, SIGKILL);
     assert(WIFSIGNALED(await_end(keeper)));
     order('a');
@@ -384,7 +385,7 @@ static void a_worker_does_not_wait_for_the_answer_of_a_killed_keeper(void)
     assert(await_report() == 'p');
     kill(keeper, SIGKILL);
     assert(WIFSIGNALED(await_end(keeper)));
-    assert(await_end(stage->board.worker) == 0);
+    assert(await_end(stage->worker) == 0);
     close_stage();
 }
 

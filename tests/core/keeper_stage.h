@@ -68,6 +68,7 @@ struct stage {
     uint64_t signals; /* bits of those that were passed on */
     unsigned numbers[8]; /* the test's */
     volatile bool failed;
+    volatile pid_t worker; /* as it says itself: the keeper may note it later */
 };
 
 /* How a test fills the stage. */
@@ -293,6 +294,7 @@ static inline int run_and_finish(void)
 static inline int stage_work(void *state, bool resumed)
 {
     (void)state;
+    stage->worker = getpid();
     return play->work(resumed);
 }
 
