@@ -227,15 +227,19 @@ static void serve(struct keeper *keeper)
 static int start_worker(struct keeper *keeper)
 {
     /* Not fork: the worker's descriptors are ours. */
-    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+    pid_t pid;
 
-    if (pid < 0)
+    keeper->board->workers++;
+    pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+    if (pid < 0) {
+        keeper->board->workers--;
         return -errno;
+    }
+    /* Said by whoever is first to look. */
+    keeper->board->worker = pid == 0 ? getpid() : pid;
     if (pid == 0)
         return 0;
     keeper->worker = pid;
-    keeper->board->worker = pid;
-    keeper->board->workers++;
     return pid;
 }
 
