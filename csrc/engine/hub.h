@@ -58,6 +58,7 @@ struct protocol {
 struct flight {
     struct stream *stream; /* output is on its way from this stream; NULL: none is */
     size_t size; /* bytes asked for, and then read; of a terminal, bytes asked for on top of `gathered` */
+    size_t there; /* of a pipe: bytes that were in it before */
     size_t gathered; /* of a terminal: bytes of earlier reads that go with it */
     bool read; /* `size` bytes are in the scratch buffer */
     bool logging, logged;

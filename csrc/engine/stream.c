@@ -65,8 +65,8 @@ static size_t prepare_read(struct stream *stream, char *buffer)
 {
     int available = 0;
 
-    if (ioctl(stream->source.fd, FIONREAD, &available) < 0 || available < 1)
-        available = 1; /* the end, most likely */
+    if (ioctl(stream->source.fd, FIONREAD, &available) < 0 || available < 0)
+        available = 0;
     memset(buffer, UNTOUCHED, MARK);
     return available < REMORA_PAYLOAD_MAX ? (size_t)available : REMORA_PAYLOAD_MAX;
 }
@@ -84,7 +84,7 @@ static size_t bytes_taken(const struct flight *flight, const char *buffer)
     if (tty || size > 0)
         return tty ? size : flight->size;
     /* Not written to, it seems; but if less is there than was, it was taken, and looks like that. */
-    return ioctl(flight->stream->source.fd, FIONREAD, &available) == 0 && (size_t)available < flight->size
+    return ioctl(flight->stream->source.fd, FIONREAD, &available) == 0 && (size_t)available < flight->there
                ? flight->size
                : 0;
 }
@@ -146,12 +146,14 @@ bool stream_pump(struct stream *stream, int turns)
 
     while (turns-- > 0 && (session->blockers == 0 || session->draining)) {
         char *bytes = hub_scratch(hub) + 1;
-        size_t size = session->tty ? TERMINAL_READ : prepare_read(stream, bytes);
+        size_t there = session->tty ? 0 : prepare_read(stream, bytes);
+        size_t size = session->tty ? TERMINAL_READ : there > 0 ? there : 1; /* nothing there: the end, most likely */
         ssize_t n;
 
         if (session->tty)
             memset(bytes, UNTOUCHED, TERMINAL_READ);
-        hub->flight = (struct flight){.size = size, .bytes_before = stream->bytes, .reader = hub->flight.reader};
+        hub->flight =
+            (struct flight){.size = size, .there = there, .bytes_before = stream->bytes, .reader = hub->flight.reader};
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         hub->flight.stream = stream;
         n = session->tty ? read_terminal(stream, bytes) : read(stream->source.fd, bytes, size);
