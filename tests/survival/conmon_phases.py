@@ -80,15 +80,16 @@ def create(caller: Caller, trial: Trial) -> str:
         with trial.on(parts_of(caller)):
             (folder / "released").write_text("\n")
             report = made.report()
-        pid = report.get("data", -1)
+        pid = report.get("data", 0)
         assert isinstance(pid, int)
-        if pid < 0:
+        if pid < 0 or not (caller.folder / "runc" / caller.id).exists():
             eventually(lambda: not monitors(caller), "the monitor has ended", timeout=10)
             return "told"
+        # Without a line, as when the pipe is broken, the container is there all the same.
         caller.begin()
         go.say("")
         ended_right(caller)
-    return "right"
+    return "right" if report else "told"
 
 
 def printing(caller: Caller, trial: Trial, *options: str) -> str:
