@@ -169,8 +169,8 @@ bool stream_pump(struct stream *stream, int turns)
         hub->flight.read = true;
         source_await(&stream->source, EPOLLIN); /* a pty has got a user again */
         deliver(hub);
-        /* A pipe gave all that was there. Saves a read that would only say so. */
-        if (!session->tty && !session->draining && n < REMORA_PAYLOAD_MAX)
+        /* All that was there. Saves a read that would only say so. */
+        if (!session->draining && n <= REMORA_PAYLOAD_MAX - (session->tty ? TERMINAL_READ : 1))
             return true;
     }
     return true;
