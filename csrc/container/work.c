@@ -109,7 +109,7 @@ static int watch_signals(struct monitor *monitor)
  * Before the first foreign byte is read. Where the kernel can't do all of it the container runs all the same: a monitor
  * with more rights than it needs is better than none.
  */
-static void confine(const struct monitor *monitor)
+static int confine(const struct monitor *monitor)
 {
     const struct config *config = monitor->config;
     struct confine_options options = {0};
@@ -123,7 +123,13 @@ static void confine(const struct monitor *monitor)
     confine_allow(&options, config->pidfile);
     for (size_t i = 0; i < config->log.n_sinks; i++)
         confine_allow(&options, config->log.sinks[i].path);
-    (void)confine_worker(&options, &what);
+    return confine_worker(&options, &what);
+}
+
+/* What may go the next time. */
+static bool passes(int error)
+{
+    return error == -ENOMEM || error == -EMFILE || error == -ENFILE;
 }
 
 static int begin(struct monitor *monitor)
@@ -258,7 +264,10 @@ int native_work(void *state, bool resumed)
     struct monitor *monitor = native->monitor;
     int r;
 
-    confine(monitor);
+    r = confine(monitor);
+    /* Another worker has better luck; if not, one with more rights than it needs is better than none. */
+    if (passes(r) && native->board->workers % BEGIN_TRIES != 0)
+        return 1;
     r = resumed && monitor->begun ? resume(monitor) : begin(monitor);
     if (r < 0 && !monitor->begun && native->board->workers >= BEGIN_TRIES) {
         native->board->exit_status = r; /* the keeper tells the spawner */

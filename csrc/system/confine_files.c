@@ -70,7 +70,9 @@ static int add_rule(int ruleset_fd, const char *path, uint64_t rights)
     CLEANUP_FD int fd = open_writable(path, &folder);
     struct path_beneath rule = {.parent_fd = fd, .allowed = folder ? rights : rights & (WRITE_FILE | TRUNCATE)};
 
-    /* A folder that isn't there can't be written to either. */
+    /* A folder that isn't there can't be written to either; one that can't be opened for the moment will be missed. */
+    if (fd < 0 && (errno == ENOMEM || errno == EMFILE || errno == ENFILE))
+        return -errno;
     return fd >= 0 && syscall(ADD_RULE, ruleset_fd, PATH_BENEATH, &rule, 0U) < 0 ? -errno : 0;
 }
 
