@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,16 +50,16 @@ def helper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def engine(
-    monitor: Monitor, world: World, tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path
-) -> Iterator[Podman]:
+def engine(monitor: Monitor, world: World, busybox_tar: Path) -> Iterator[Podman]:
     """Podman with a store that holds `localhost/busybox`, and this monitor."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limits = [f"nofile={files}:{files}", "nproc=4096:4096"]
-    made = Podman(tmp_path_factory.mktemp(f"podman-{monitor.name}"), world, monitor, limits)
-    made("import", "-c", 'CMD ["/bin/sh"]', "-c", "ENV PATH=/bin:/usr/bin", str(busybox_tar), "busybox")
-    yield made
-    made.close()
+    # Podman takes no run folder of more than 50 characters, so it is not one of pytest's.
+    with tempfile.TemporaryDirectory(prefix="p", ignore_cleanup_errors=True) as folder:
+        made = Podman(Path(folder), world, monitor, limits)
+        made("import", "-c", 'CMD ["/bin/sh"]', "-c", "ENV PATH=/bin:/usr/bin", str(busybox_tar), "busybox")
+        yield made
+        made.close()
 
 
 @pytest.fixture
