@@ -263,9 +263,13 @@ void ending_leave(struct monitor *monitor)
     source_remove(&monitor->listener);
     if (monitor->run_dir_fd < 0)
         ending_leave_unopened(monitor->config);
-    else
-        empty_folder(monitor->run_dir_fd);
-    rmdir(monitor->config->run_dir);
+    /* What failed once may go a second time. */
+    for (int i = 0; i < 2; i++) {
+        if (monitor->run_dir_fd >= 0)
+            empty_folder(monitor->run_dir_fd);
+        if (rmdir(monitor->config->run_dir) == 0 || errno == ENOENT)
+            break;
+    }
     fd_close(&monitor->run_dir_fd);
     fd_close(&monitor->lock_fd);
 }

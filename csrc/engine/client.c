@@ -166,6 +166,15 @@ static void enqueue(struct client *client, const char *bytes, size_t size)
         client_cut_off(client);
 }
 
+/*
+ * The peer is gone, or takes nothing any more: the read side will tell. If it is there all the same, it shall see an
+ * end rather than a hole.
+ */
+static void end_output(const struct client *client)
+{
+    shutdown(client->source.fd, SHUT_WR);
+}
+
 void client_send(struct client *client, const char *packet, size_t size)
 {
     int r;
@@ -175,7 +184,8 @@ void client_send(struct client *client, const char *packet, size_t size)
     r = client->first == NULL ? send_now(client, packet, size) : -EAGAIN;
     if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM)
         enqueue(client, packet, size);
-    /* Any other failure means that the peer is gone: the read side will tell. */
+    else if (r < 0)
+        end_output(client);
 }
 
 static void flush_queue(struct client *client)
@@ -187,6 +197,7 @@ static void flush_queue(struct client *client)
         if (r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM)
             return;
         if (r < 0) {
+            end_output(client);
             drop_queue(client);
             break;
         }

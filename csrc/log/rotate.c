@@ -206,11 +206,17 @@ static unsigned first_shift(const struct log_sink_options *options)
 bool file_rotate(struct log_target *target)
 {
     const struct log_sink_options *options = target->options;
+    const struct log_cursor *cursor = target_cursor(target);
+    const struct identity live = {cursor->device, cursor->inode};
     char fresh[PATH_MAX];
     struct identity now;
+    bool there = path_identity(options->path, &now);
 
+    /* Not known for the moment: rather a file that grows than one that is written over. */
+    if (!there && errno != ENOENT)
+        return give_up(target);
     /* Somebody else has moved our file away: nothing of theirs is renamed. */
-    if (!is_ours(target, options->path) && path_identity(options->path, &now))
+    if (there && !same(&live, &now))
         return file_reopen(target) == 0;
     set_step(target, STEP_MAKE);
     if (!new_path(fresh, options->path))
@@ -220,7 +226,7 @@ bool file_rotate(struct log_target *target)
                         options->mode != 0 ? options->mode : 0600);
     if (target->next < 0)
         return give_up(target);
-    if (options->max_files < 2 || !is_ours(target, options->path))
+    if (options->max_files < 2 || !there)
         set_step(target, STEP_REPLACE);
     else
         set_step(target, first_shift(options));
