@@ -123,7 +123,7 @@ def descriptors(pid: int) -> list[str]:
     folder = PROC / str(pid) / "fd"
     for entry in os.listdir(folder):
         try:
-            found.append(re.sub(r":\[\d+\]|/\d+", "", os.readlink(folder / entry)))
+            found.append(re.sub(r":\[\d+\]|/\d+|(?<=/log)\.\d+$", "", os.readlink(folder / entry)))
         except OSError:
             continue
     return sorted(found)

@@ -35,7 +35,9 @@ CASES = [(phase, part) for phase in PHASES for part in (["both"] if phase in CHA
 SPREAD = 10  # rows of a phase and a process in `make test`
 ENOUGH = 5  # problems, each of which may take a minute to be told from patience
 NTH_MOST = 3  # the first so many calls of a kind, and the last
-STREAMS = ("running", "rotating", "attach", "exec")  # phases in which streams are read
+# Phases in which pipes are read and written. An error that no pipe gives is taken for the end of the stream.
+STREAMS = {"read": ("running", "rotating", "attach", "exec"), "write": ("attach",)}
+NEVER_OF_PIPES = ("EIO", "ENOSPC", "EDQUOT")
 CALL = re.compile(r"^(\d+ +)?(\w+)\(")
 
 Row = tuple[str, str, int]
@@ -153,8 +155,8 @@ def rows_of(phase: str, calls: Counter[str]) -> Iterator[Row]:
     """All rows for calls that are made so often."""
     for call, count in sorted(calls.items()):
         for error in PLAUSIBLE.get(call, ()):
-            if call == "read" and error == "EIO" and phase.split()[-1] in STREAMS:
-                continue  # of a pipe it means nothing, of a pty its end: no fault that passes
+            if error in NEVER_OF_PIPES and call in ("read", "write") and phase.split()[-1] in STREAMS.get(call, ()):
+                continue
             for nth in sorted({*range(1, min(count, NTH_MOST) + 1), count}):
                 yield call, error, nth
 
