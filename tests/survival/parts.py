@@ -118,12 +118,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def descriptors(pid: int) -> list[str]:
-    """What each descriptor of a process leads to, sorted."""
+    """What each descriptor of a process leads to, sorted; a log is a log by whatever name it goes just now."""
     found = []
     folder = PROC / str(pid) / "fd"
     for entry in os.listdir(folder):
         try:
-            found.append(re.sub(r":\[\d+\]|/\d+|(?<=/log)\.\d+$", "", os.readlink(folder / entry)))
+            found.append(re.sub(r":\[\d+\]|/\d+|(?<=/log)(\.\d+$| \(deleted\)$)", "", os.readlink(folder / entry)))
         except OSError:
             continue
     return sorted(found)
