@@ -132,8 +132,10 @@ def descriptors(pid: int) -> list[str]:
 def settled_descriptors(pid: int, wanted: list[str] | None = None, timeout: float = 10.0) -> list[str]:
     """The descriptors once they are `wanted`, or whatever they are after `timeout` seconds.
 
-    Without `wanted`: once two looks, a moment apart, agree.
+    Without `wanted`: once two looks, a moment apart, agree. A keeper that was killed has none to be looked at.
     """
+    if wanted is not None and not host.alive(pid):
+        return wanted
     deadline = time.monotonic() + timeout
     before = descriptors(pid)
     while time.monotonic() < deadline:

@@ -21,7 +21,7 @@ from tests.support import host
 from tests.support.box import DEADLINE, Box
 from tests.support.waiting import eventually
 from tests.survival.conftest import BoxFactory
-from tests.survival.grounds import PHASES, run_phase
+from tests.survival.grounds import PHASES, OrphanedBox, run_phase
 from tests.survival.numbered import BURST, CHUNK, LINE, Drain, Printer, logged
 from tests.survival.parts import KeeperGone, Parts, settled_descriptors
 from tests.survival.phases import CODE, Gate, Trial, exec_once, one_log, parts_of, verdict
@@ -52,7 +52,8 @@ class Sweep:
 
         trial = Trial(strike, client_slack=CHUNK, log_slack=False)
         try:
-            outcome = run_phase(self.phase, self._folder, self._root, trial)
+            kind = OrphanedBox if self.part == "keeper" else Box
+            outcome = run_phase(self.phase, self._folder, self._root, trial, kind)
         except Exception as problem:
             where = f"{'after' if after else 'before'} call {nth} (+{steps})"
             number = kills[0].call if kills else -1
@@ -94,6 +95,14 @@ def test_a_worker_killed_in_any_phase_costs_nothing(tmp_path: Path, busybox_root
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_worker_killed_at_any_call_costs_nothing(tmp_path: Path, busybox_root: Path, phase: str) -> None:
     Sweep(tmp_path, busybox_root, phase, "worker").run(step=1)
+
+
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "all"])
+@pytest.mark.parametrize("phase", ["running", "rotating", "attach", "exec", "stop", "exit"])
+def test_a_keeper_killed_at_calls_of_a_phase_costs_no_exit_code(
+    tmp_path: Path, busybox_root: Path, phase: str, step: int
+) -> None:
+    Sweep(tmp_path, busybox_root, phase, "keeper").run(step)
 
 
 def attach_again(box: Box, killed: float) -> None:
