@@ -145,11 +145,16 @@ def say(what: str) -> None:
 
 
 def _remove(folder: Path) -> None:
-    # The storage library leaves its folder mounted on itself, once for each program that was first to use it.
+    # The storage library leaves its folder mounted on itself, once for each program that was first to use it; and the
+    # last of Podman's clean-ups may still be running, and do so again.
     overlay = folder / "images" / "storage" / "overlay"
-    while overlay.is_mount() and subprocess.run(["umount", overlay], check=False).returncode == 0:
-        pass
-    shutil.rmtree(folder, ignore_errors=True)
+    for _ in range(5):
+        while overlay.is_mount() and subprocess.run(["umount", overlay], check=False).returncode == 0:
+            pass
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(1)
 
 
 def main() -> int:
