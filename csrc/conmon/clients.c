@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -136,6 +137,15 @@ static bool is_before_start(struct conmon *conmon)
     return !conmon->process_begun;
 }
 
+/* We are late, on a busy machine: the process has begun and has written, and nothing of that was read yet. */
+static bool has_unread_beginning(const struct session *session)
+{
+    int waiting = 0;
+
+    return session->out.bytes + session->err.bytes == 0 && session->out.source.fd >= 0 &&
+           ioctl(session->out.source.fd, FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
 /* Everybody who connects is attached. */
 static void take_on(struct conmon *conmon, struct client *client)
 {
@@ -143,7 +153,7 @@ static void take_on(struct conmon *conmon, struct client *client)
 
     client->wants_out = client->wants_err = client->owner = client->block = true;
     client->gives_in = options->gives_stdin || options->terminal;
-    client->foreground = is_before_start(conmon);
+    client->foreground = is_before_start(conmon) || has_unread_beginning(&conmon->session);
     session_attach(&conmon->session, client);
 }
 

@@ -40,8 +40,8 @@ struct protocol {
      */
     bool (*interrupted)(struct client *client, const char *packet);
     /*
-     * NULL, or: a process has ended, and what it wrote is about to be read for the last time. Whoever connected in time
-     * is to be taken in now: later events of this round come too late.
+     * NULL, or: what a process wrote is about to be read for the first time, or, as it has ended, for the last. Whoever
+     * connected in time is to be taken in now: later events of this round come too late.
      */
     void (*draining)(struct hub *hub);
     /* A client is about to be freed: nobody may refer to it any more. */

@@ -51,8 +51,11 @@ static void check_end(struct session *session)
 static void out_ready(struct source *source, uint32_t events)
 {
     struct stream *stream = container_of(source, struct stream, source);
+    const struct session *session = stream->session;
 
     (void)events;
+    if (session->out.bytes + session->err.bytes == 0 && session->hub->protocol->draining != NULL)
+        session->hub->protocol->draining(session->hub);
     if (!stream_pump(stream, READS_PER_TURN)) {
         source_remove(source);
         check_end(stream->session);
