@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -50,19 +51,30 @@ int handover_save(struct monitor *monitor)
 
 /* ---- the old program ---- */
 
-static void set_close_on_exec(bool on)
+/* So that they all live through an execve. 0 or -errno: then some would not. */
+static int keep_on_exec(void)
 {
     DIR *dir = opendir("/proc/self/fd");
     struct dirent *entry;
+    int r = 0;
 
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+    if (dir == NULL)
+        return -errno;
+    while (errno = 0, r == 0 && (entry = readdir(dir)) != NULL) {
         int fd = atoi(entry->d_name);
 
-        if (fd > STDERR_FILENO && fd != dirfd(dir))
-            fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0);
+        if (fd > STDERR_FILENO && fd != dirfd(dir) && fcntl(fd, F_SETFD, 0) < 0)
+            r = -errno;
     }
-    if (dir != NULL)
-        closedir(dir);
+    if (r == 0)
+        r = -errno;
+    closedir(dir);
+    return r;
+}
+
+static void close_on_exec(void)
+{
+    syscall(SYS_close_range, (unsigned)STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
 /* Execute the program that is installed now. Returns only if that failed. */
@@ -146,12 +158,16 @@ void handover_execute(void *state, int state_fd)
     struct native *native = state;
     struct monitor *monitor = native->monitor;
 
-    if (append(native, state_fd) == 0) {
-        set_close_on_exec(false);
+    int r = append(native, state_fd);
+
+    if (r == 0)
+        r = keep_on_exec();
+    if (r == 0) {
         execute_new(native, state_fd, "");
-        monitor->upgrade_error = errno;
-        set_close_on_exec(true);
+        r = -errno;
     }
+    monitor->upgrade_error = -r;
+    close_on_exec();
     close(state_fd);
 }
 
@@ -237,7 +253,7 @@ int handover_main(void)
     if (try || r < 0)
         return r < 0 ? 125 : UNDERSTOOD;
     close(fd);
-    set_close_on_exec(true);
+    close_on_exec();
     native.run_dir_fd = native.monitor->run_dir_fd;
     /* Until the worker knows again whom it waits for. */
     native.board->hold = 1;

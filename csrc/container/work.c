@@ -129,7 +129,7 @@ static int confine(const struct monitor *monitor)
 /* What may go the next time. */
 static bool passes(int error)
 {
-    return error == -ENOMEM || error == -EMFILE || error == -ENFILE;
+    return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -ENOSPC || error == -EIO;
 }
 
 static int begin(struct monitor *monitor)

@@ -250,7 +250,9 @@ void timer_set(struct timer *timer, int64_t after_ns)
     if (after_ns <= 0)
         when.it_value.tv_nsec = 1;
     timer->deadline_ns = now_ns() + after_ns;
-    timerfd_settime(timer->source.fd, 0, &when, NULL);
+    /* Nothing else would ever come of it: what failed once may go a second time. */
+    if (timerfd_settime(timer->source.fd, 0, &when, NULL) < 0)
+        timerfd_settime(timer->source.fd, 0, &when, NULL);
 }
 
 void timer_clear(struct timer *timer)

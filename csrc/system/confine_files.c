@@ -71,7 +71,7 @@ static int add_rule(int ruleset_fd, const char *path, uint64_t rights)
     struct path_beneath rule = {.parent_fd = fd, .allowed = folder ? rights : rights & (WRITE_FILE | TRUNCATE)};
 
     /* A folder that isn't there can't be written to either; one that can't be opened for the moment will be missed. */
-    if (fd < 0 && (errno == ENOMEM || errno == EMFILE || errno == ENFILE))
+    if (fd < 0 && errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ELOOP && errno != ENAMETOOLONG)
         return -errno;
     return fd >= 0 && syscall(ADD_RULE, ruleset_fd, PATH_BENEATH, &rule, 0U) < 0 ? -errno : 0;
 }
