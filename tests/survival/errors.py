@@ -52,7 +52,7 @@ PLAUSIBLE: dict[str, tuple[str, ...]] = {
     "fstatfs": ("EIO",),
     "statfs": ("EIO",),
     "lseek": ("EINVAL",),
-    "getdents64": ("EIO",),
+    "getdents64": ("ENOMEM",),
     "readlink": ("ENOMEM",),
     "readlinkat": ("ENOMEM",),
     "access": ("EIO",),
