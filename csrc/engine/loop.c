@@ -77,10 +77,21 @@ void loop_sweep(struct loop *loop, bool (*claim)(void *context, int fd), void *c
 {
     DIR *dir = loop->known != NULL ? opendir("/proc/self/fd") : NULL;
     struct dirent *entry;
+    bool again = true;
 
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        int fd = atoi(entry->d_name);
+    while (dir != NULL) {
+        int fd;
 
+        errno = 0;
+        entry = readdir(dir);
+        if (entry == NULL && errno != 0 && again) {
+            again = false;
+            rewinddir(dir);
+            continue;
+        }
+        if (entry == NULL)
+            break;
+        fd = atoi(entry->d_name);
         if (fd <= STDERR_FILENO || fd == dirfd(dir) || is_known(loop->known, fd))
             continue;
         if (claim == NULL || !claim(context, fd))
