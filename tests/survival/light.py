@@ -52,7 +52,8 @@ class LightBox(Box):
 
     def __init__(self, folder: Path, root: Path) -> None:
         super().__init__(folder, root)
-        self.runtime = [light_runtime(folder)]
+        # Beside the root, once: a script just written can't be executed while another thread's child has it open.
+        self.runtime = [light_runtime(root.parent)]
 
     def start(self, *args: str, tty: bool = False, **overrides: object) -> Connection:
         assert not tty, "the light runtime makes no terminal"

@@ -274,7 +274,7 @@ def test_a_worker_killed_at_any_moment_of_an_exec_leaves_the_container_alone(box
         with Kill(parts.worker, nth, after=True):
             try:
                 with box.connect() as client:
-                    exec_once(box, client, f"e{nth}")
+                    exec_once(box, client, f"e{nth}", CHUNK)
             except MonitorGone:
                 pass
     assert parts.zombies() == []
