@@ -71,7 +71,7 @@ def test_a_disk_that_fills_up_while_a_container_runs_costs_log_lines_but_no_exit
     remora.environment["REMORA_ROOT"] = str(disk.path / "data")
     remora.root = disk.path / "data"
     script = (
-        "echo before; until [ -e /sync/1 ]; do sleep 0.02; done; seq 100000 110000; echo full;"
+        "echo before; until [ -e /sync/1 ]; do echo tick; sleep 0.02; done; seq 100000 110000; echo full;"
         "until [ -e /sync/2 ]; do sleep 0.02; done; echo after; exit 7"
     )
     sync = tmp_path / "sync"
@@ -80,6 +80,7 @@ def test_a_disk_that_fills_up_while_a_container_runs_costs_log_lines_but_no_exit
     attached = remora.popen("attach", "--no-stdin", "c")
     assert attached.stdout is not None
     eventually(lambda: "before" in remora("logs", "c"), "the first line is logged")
+    assert attached.stdout.readline() == b"tick\n", "it is attached"
     disk.fill()
     (sync / "1").touch()
     # What a client sees has been offered to the log before.
