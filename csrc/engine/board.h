@@ -75,5 +75,7 @@ struct board {
 
 /* Set a free entry to a process; NULL: all are taken. */
 struct end_entry *board_expect(struct board *board, pid_t pid);
+/* The entry that is set to a process, or NULL. */
+struct end_entry *board_find(struct board *board, pid_t pid);
 
 #endif

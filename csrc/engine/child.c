@@ -234,14 +234,6 @@ static int take(struct loop *loop, struct children *children, struct child *chil
     return 0;
 }
 
-static struct end_entry *find_entry(struct board *board, pid_t pid)
-{
-    for (unsigned i = 0; i < board->end_top; i++)
-        if (board->ends[i].pid == pid)
-            return &board->ends[i];
-    return NULL;
-}
-
 int child_watch(struct loop *loop, struct children *children, struct child *child, pid_t pid,
                 void (*ended)(struct child *child, const struct child_end *end))
 {
@@ -256,7 +248,7 @@ int child_watch(struct loop *loop, struct children *children, struct child *chil
     r = take(loop, children, child, pid, fd, ended);
     if (r < 0)
         return r;
-    entry = find_entry(children->board, pid);
+    entry = board_find(children->board, pid);
     child->entry = entry != NULL ? entry : board_expect(children->board, pid);
     if (child->entry == NULL) {
         child_forget(child);
@@ -271,7 +263,7 @@ int child_watch(struct loop *loop, struct children *children, struct child *chil
 int child_watch_task(struct loop *loop, struct children *children, struct child *child, const struct task *task,
                      void (*ended)(struct child *child, const struct child_end *end))
 {
-    struct end_entry *entry = find_entry(children->board, task->pid);
+    struct end_entry *entry = board_find(children->board, task->pid);
     int r = take(loop, children, child, task->pid, task->pidfd, ended);
 
     if (r < 0) {
@@ -294,7 +286,7 @@ void child_resume(struct children *children, struct child *child)
     children->first = child;
     source_resume(&child->pidfd);
     timer_resume(&child->patience);
-    child->entry = find_entry(children->board, child->pid);
+    child->entry = board_find(children->board, child->pid);
     if (child->entry == NULL)
         child->entry = board_expect(children->board, child->pid);
     (void)!write(children->ends.fd, &(uint64_t){1}, sizeof(uint64_t));

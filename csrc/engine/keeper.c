@@ -96,7 +96,7 @@ static bool note_end(struct end_entry *entry, pid_t pid)
     return true;
 }
 
-static struct end_entry *find_entry(struct board *board, pid_t pid)
+struct end_entry *board_find(struct board *board, pid_t pid)
 {
     unsigned top = board->end_top < ENDS_MAX ? board->end_top : ENDS_MAX;
 
@@ -127,6 +127,7 @@ static bool reap_strangers(struct keeper *keeper)
     bool any = false;
 
     for (;;) {
+        struct end_entry *entry;
         siginfo_t info = {0};
 
         if (board->hold > 0) {
@@ -139,8 +140,9 @@ static bool reap_strangers(struct keeper *keeper)
             return any;
         if (info.si_pid == keeper->worker)
             keeper->worker = 0;
-        if (find_entry(board, info.si_pid) != NULL)
-            any |= note_end(find_entry(board, info.si_pid), info.si_pid);
+        entry = board_find(board, info.si_pid);
+        if (entry != NULL)
+            any |= note_end(entry, info.si_pid);
         else
             wait_by(P_PID, info.si_pid, &info, 0, NULL);
     }
