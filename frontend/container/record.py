@@ -11,6 +11,7 @@ import os
 
 from remora.frontend import jsontext
 from remora.frontend.container import logs, names
+from remora.frontend.container import spec as specs
 from remora.frontend.errors import NoSuchContainer, RemoraError
 
 TYPE_CHECKING = False
@@ -127,6 +128,7 @@ def load(settings: Settings, container_id: str) -> ContainerRecord:
     why = _complaint(spec, container_id)
     if why or not _is_spec(spec):
         raise CorruptRecord(container_id, path, why)
+    specs.complete(spec)
     log = logs.modern(spec["log"])
     if log is None:
         raise CorruptRecord(container_id, path, "not a valid record (no usable 'log')")

@@ -1,6 +1,9 @@
-"""The types of spec.json, a container's resolved request (docs/spec.md). Types only: nothing here costs a start.
+"""The types of spec.json, a container's resolved request (docs/spec.md), and what its later keys are without being said.
 
-Import the names under TYPE_CHECKING. A spec is read with json and is a plain dict at run time.
+Import the types under TYPE_CHECKING. A spec is read with json and is a plain dict at run time.
+
+A new key goes into `Later` and gets a value in DEFAULTS: a request starts from these values, and a record that an older
+version wrote gets those that it lacks, so that nobody has to ask whether a key is there.
 """
 
 from __future__ import annotations
@@ -52,7 +55,27 @@ if TYPE_CHECKING:
         stdout: LogStream
         stderr: LogStream
 
-    class Spec(TypedDict):
+    class Device(TypedDict):
+        source: str
+        target: str
+        access: str
+
+    class Later(TypedDict):
+        """Keys that the first version did not write. One block for each owner."""
+
+        # security options
+        capabilities: list[str] | None
+        group_add: list[str]
+        sysctls: dict[str, str]
+        devices: list[Device]
+        device_cgroup_rules: list[str]
+        oom_score_adj: int | None
+        passwd: bool
+        passwd_entry: str
+        group_entry: str
+        hostusers: list[str]
+
+    class Spec(Later):
         version: int
         id: str
         name: str
@@ -102,3 +125,36 @@ if TYPE_CHECKING:
         cidfile: str
         umask: str
         security_opt: list[str]
+
+
+DEFAULTS: Later = {
+    # security options
+    "capabilities": None,
+    "group_add": [],
+    "sysctls": {"net.ipv4.ping_group_range": "0 0"},
+    "devices": [],
+    "device_cgroup_rules": [],
+    "oom_score_adj": None,
+    "passwd": True,
+    "passwd_entry": "",
+    "group_entry": "",
+    "hostusers": [],
+}
+
+
+def defaults() -> Later:
+    """DEFAULTS as a copy that may be changed."""
+    return {key: _copy(value) for key, value in DEFAULTS.items()}  # type: ignore[return-value]
+
+
+def complete(spec: Spec) -> None:
+    """Give a spec the later keys that it lacks."""
+    for key, value in DEFAULTS.items():
+        if key not in spec:
+            spec[key] = _copy(value)  # type: ignore[literal-required]
+
+
+def _copy(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value

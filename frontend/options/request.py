@@ -11,6 +11,7 @@ import sys
 import time
 
 from remora.frontend.container import logs, names
+from remora.frontend.container import spec as specs
 from remora.frontend.errors import RemoraError
 from remora.frontend.oci import capabilities
 from remora.frontend.options import environment, keys, mounts, values
@@ -54,6 +55,7 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
     log = _log(arguments, command)
     user = arguments.user or ""
     return {
+        **specs.defaults(),
         "version": 1,
         "id": container_id,
         "name": (arguments.name or "").removeprefix("/"),
