@@ -1,4 +1,4 @@
-"""The types of spec.json, a container's resolved request (docs/spec.md), and what its later keys are without being said.
+"""The types of spec.json, a container's resolved request (docs/spec.md), and the values of its later keys.
 
 Import the types under TYPE_CHECKING. A spec is read with json and is a plain dict at run time.
 
