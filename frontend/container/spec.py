@@ -60,6 +60,21 @@ if TYPE_CHECKING:
         target: str
         access: str
 
+    class NetworkUse(TypedDict):
+        name: str
+        aliases: list[str]
+        ip: str
+        ip6: str
+        mac: str
+        interface: str
+
+    class Port(TypedDict):
+        host_ip: str
+        host_port: int
+        container_port: int
+        range: int
+        protocol: str
+
     class Later(TypedDict):
         """Keys that the first version did not write. One block for each owner."""
 
@@ -74,6 +89,17 @@ if TYPE_CHECKING:
         passwd_entry: str
         group_entry: str
         hostusers: list[str]
+        # networks
+        networks: list[NetworkUse]
+        network_options: list[str]
+        ports: list[Port]
+        exposed: list[str]
+        publish_all: bool
+        dns: list[str]
+        dns_search: list[str]
+        dns_options: list[str]
+        add_hosts: list[str]
+        no_hosts: bool
 
     class Spec(Later):
         version: int
@@ -139,6 +165,17 @@ DEFAULTS: Later = {
     "passwd_entry": "",
     "group_entry": "",
     "hostusers": [],
+    # networks
+    "networks": [],
+    "network_options": [],
+    "ports": [],
+    "exposed": [],
+    "publish_all": False,
+    "dns": [],
+    "dns_search": [],
+    "dns_options": [],
+    "add_hosts": [],
+    "no_hosts": False,
 }
 
 
