@@ -1,6 +1,7 @@
 """Where things are: folders, runtime and the other settings that every command shares.
 
-Order of precedence: global option, environment (REMORA_ROOT, REMORA_RUNROOT, REMORA_RUNTIME), default.
+Order of precedence: global option, environment (REMORA_ROOT, REMORA_RUNROOT, REMORA_RUNTIME), containers.conf
+(`Settings.conf`, docs/settings.md), default.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from remora.frontend.containers_conf import Configuration
 
 DATA = "/var/lib/remora"
 RUN = "/run/remora"
@@ -39,7 +42,7 @@ class Settings:
     environ: the environment of the command (CONTAINERS_STORAGE_CONF, REGISTRY_AUTH_FILE ... are read from it).
     """
 
-    __slots__ = ("data", "run", "runtime", "cgroup_manager", "debug", "environ")
+    __slots__ = ("data", "run", "runtime", "cgroup_manager", "debug", "environ", "_conf")
 
     def __init__(
         self,
@@ -56,6 +59,16 @@ class Settings:
         self.cgroup_manager = cgroup_manager
         self.debug = debug
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self._conf: Configuration | None = None
+
+    @property
+    def conf(self) -> Configuration:
+        """containers.conf, read when it is first asked for. Raises RemoraError for a file that can't be used."""
+        if self._conf is None:
+            from remora.frontend import containers_conf
+
+            self._conf = containers_conf.load(self.environ)
+        return self._conf
 
     @property
     def containers(self) -> str:

@@ -89,6 +89,13 @@ if TYPE_CHECKING:
         passwd_entry: str
         group_entry: str
         hostusers: list[str]
+        # namespaces and surroundings
+        pid: str
+        ipc: str
+        uts: str
+        cgroupns: str
+        shm_size: int
+        timezone: str
         # networks
         networks: list[NetworkUse]
         network_options: list[str]
@@ -165,6 +172,13 @@ DEFAULTS: Later = {
     "passwd_entry": "",
     "group_entry": "",
     "hostusers": [],
+    # namespaces and surroundings
+    "pid": "private",
+    "ipc": "shareable",
+    "uts": "private",
+    "cgroupns": "",
+    "shm_size": 64 << 20,
+    "timezone": "",
     # networks
     "networks": [],
     "network_options": [],
