@@ -422,7 +422,7 @@ class Child:
             try:
                 os.setsid()
                 fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-                for number in (signal.SIGINT, signal.SIGPIPE):
+                for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE):  # a shell ignores them in the background
                     signal.signal(number, signal.SIG_DFL)
                 fake.socket.close()
                 result = fake.connection.relay(run_dir=fake.run_dir, stdin=slave, stdout=slave, **options)
