@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,12 @@ import pytest
 TREE = Path(__file__).parent.parent
 PROGRAM = Path(sys.executable).parent / "remora"
 DEADLINE = 60.0
+
+
+def pytest_configure() -> None:
+    """Run by a shell in the background, the tests ignore these two, and so would every program that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 class Remora:

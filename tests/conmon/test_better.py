@@ -79,8 +79,12 @@ def test_a_client_that_does_not_read_stops_neither_container_nor_log(caller: Cal
 def test_a_client_that_does_not_read_stops_no_other_client(caller: Caller) -> None:
     caller.run("sh", "-c", f"{GO}; seq 1 300000")
     running(caller)
+    monitor = members(caller)[0]
+    before = host.descriptors(monitor)
     caller.client()
     other = caller.client()
+    # Taken on only once there is output, they would pass for the foreground, which is waited for.
+    eventually(lambda: host.descriptors(monitor) >= before + 2, "both are taken on")
     other.socket.settimeout(caller.monitor.patience)
     (caller.shared / "go").touch()
     assert other.rest()[STDOUT].endswith(b"\n300000\n")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import time
@@ -283,5 +283,8 @@ def test_signals_of_an_attached_client_go_to_the_container(remora: Remora) -> No
 
 def _is_relaying(pid: int) -> bool:
     """Whether the client waits for packets: it blocks the signals it passes on and has a signal descriptor."""
-    folder = f"/proc/{pid}/fd"
-    return any("signalfd" in os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder))
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(str(fd.readlink()))
+    return any("signalfd" in target for target in found)
