@@ -92,29 +92,33 @@ class Logs:
 
     def _container(self, engine: Engine, driver: str, line: int, total: int, tty: bool) -> tuple[float, float]:
         """Seconds of the whole, and of the processor in the monitor's processes."""
-        start = self.folder / "start"
+        start, go = self.folder / "start", self.folder / "go"
         start.unlink(missing_ok=True)
+        go.unlink(missing_ok=True)
         terminal = ("-t",) if tty else ()
         pinned = ("taskset", "-c", str(self.core))
         argv = engine.argv(
             *("run", "-d", *terminal, "--name", "writer", "--log-driver", driver, *QUIET),
             *("-v", f"{self.producer}:/producer:ro", "-v", f"{self.folder}:/out"),
-            *(IMAGE, "/producer", str(line), str(total), "/out/start"),
+            *(IMAGE, "/producer", str(line), str(total), "/out/start", "/out/go"),
         )
         engine.timer.time([*pinned, *argv])
         log = engine.log_path("writer")
+        before = sum(map(cpu_time, engine.monitors("writer")))
+        go.touch()
         until(lambda: _complete(log), f"the log of {engine.name}", 0.001)
         end = time.monotonic_ns()
-        used = sum(map(cpu_time, engine.monitors("writer")))
+        used = sum(map(cpu_time, engine.monitors("writer"))) - before
         begin = int(start.read_text())
         engine.run("rm", "-f", "-t", "0", "writer")
         return (end - begin) / 1e9, used / 1e9
 
     def _raw(self, line: int, total: int, tty: bool) -> tuple[float, float]:
-        start = self.folder / "start"
+        start, go = self.folder / "start", self.folder / "go"
         copy = self.folder / "copy"
+        go.touch()
         argv = ["taskset", "-c", str(self.core), str(self.raw_reader), "pty" if tty else "pipe", str(copy)]
-        text = self.remora.timer.output([*argv, str(self.producer), str(line), str(total), str(start)])
+        text = self.remora.timer.output([*argv, str(self.producer), str(line), str(total), str(start), str(go)])
         end, used = map(int, text.split())
         begin = int(start.read_text())
         copy.unlink()
