@@ -7,6 +7,7 @@ there too and on a memory file system. Nothing of the machine's real containers 
 from __future__ import annotations
 
 import argparse
+import functools
 import shutil
 import subprocess
 import sys
@@ -174,12 +175,14 @@ def main() -> int:
     facts = machine(folder, options.runtime)
     facts["logs in"] = options.logs_in
     begin = time.monotonic()
+    bench: Bench | None = None
+    status = 0
     try:
         bench = Bench(folder, fast, options.runtime, options.rounds)
         parts: dict[str, Callable[[], None]] = {
             "floor": bench.floor,
             "latencies": bench.latencies,
-            "crowd": lambda: bench.crowd(options.crowd, options.times),
+            "crowd": functools.partial(bench.crowd, options.crowd, options.times),
             "logs": bench.logs,
         }
         try:
@@ -189,12 +192,18 @@ def main() -> int:
         finally:
             bench.close()
     except (CommandFailed, TimeoutError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+        print(f"bench: {error}; what was measured before:", file=sys.stderr)
+        status = 1
     finally:
         _remove(folder)
         _remove(fast)
+    if bench is not None:
+        _report(facts, bench, time.monotonic() - begin)
+    return status
 
+
+def _report(facts: dict[str, str], bench: Bench, seconds: float) -> None:
+    """Print what was measured, and keep it."""
     lines = [f"{key}: {value}" for key, value in facts.items()]
     lines += ["", table(bench.rows), ""] if bench.rows else [""]
     lines += [f"{name}: {median(values):.1f}" for name, values in bench.extra.items()]
@@ -204,8 +213,7 @@ def main() -> int:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     save(results / f"{stamp}.json", facts, bench.rows, bench.extra)
     (results / f"{stamp}.txt").write_text(text + "\n")
-    say(f"done in {time.monotonic() - begin:.0f} s; kept in bench/results/{stamp}.txt and .json")
-    return 0
+    say(f"done in {seconds:.0f} s; kept in bench/results/{stamp}.txt and .json")
 
 
 if __name__ == "__main__":
