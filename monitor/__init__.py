@@ -10,9 +10,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .connection import Connection, Packet, RelayEnd, RelayResult
     from .core import (
+        copy_shifted,
+        enter_user_namespace,
+        join_user_namespace,
         lock,
         lock_held,
         make_folders_in_root,
+        make_namespaces,
+        make_user_namespace,
         mount_overlay,
         open_in_root,
         print_log,
@@ -20,11 +25,12 @@ if TYPE_CHECKING:
         remove_cgroup,
         remove_tree,
         sealed_memory,
+        user_namespace_map,
         version,
         wait_unlocked,
         window_size,
     )
-    from .errors import MonitorGone, RequestFailed
+    from .errors import MonitorGone, RequestFailed, UserNamespaceError
     from .program import monitor_program, spawn
     from .records import pack, read_ended, read_record, read_state, unpack
 
@@ -35,9 +41,15 @@ __all__ = [
     "RelayEnd",
     "RelayResult",
     "RequestFailed",
+    "UserNamespaceError",
+    "copy_shifted",
+    "enter_user_namespace",
+    "join_user_namespace",
     "lock",
     "lock_held",
     "make_folders_in_root",
+    "make_namespaces",
+    "make_user_namespace",
     "monitor_program",
     "mount_overlay",
     "open_in_root",
@@ -52,6 +64,7 @@ __all__ = [
     "sealed_memory",
     "spawn",
     "unpack",
+    "user_namespace_map",
     "version",
     "wait_unlocked",
     "window_size",
@@ -64,6 +77,7 @@ _HOMES = {
     "RelayEnd": "connection",
     "RelayResult": "connection",
     "RequestFailed": "errors",
+    "UserNamespaceError": "errors",
     "monitor_program": "program",
     "pack": "records",
     "read_ended": "records",

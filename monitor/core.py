@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     StrPath = str | os.PathLike[str]
+    Range = tuple[int, int, int]
 
 # Types of packets on a control socket (docs/architecture.md, "Control protocol").
 CONTROL = 0
@@ -30,9 +31,13 @@ EXIT = 5
 
 PAYLOAD_MAX = 65536  # bytes after the type byte
 RECORD_MAX = 4096  # bytes; more than one slot of an exit record file
+MAP_SIZE = 16384  # bytes; more than the 340 lines of the longest id map
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 _TIMEOUT_MAX = 2**31 - 1
+
+# Steps of entering a user namespace (enum remora_userns_step).
+USERNS_STEPS = {1: "unshare", 2: "uids", 3: "gids", 4: "process"}
 
 
 def _check(result: int, path: StrPath | None = None) -> int:
@@ -245,18 +250,24 @@ def remove_cgroup(path: str, container_id: str) -> None:
 # ---- root file systems
 
 
-def mount_overlay(lower: Sequence[StrPath], upper: StrPath, work: StrPath, *, volatile: bool) -> int:
+def mount_overlay(
+    lower: Sequence[StrPath], upper: StrPath, work: StrPath, *, volatile: bool, id_map_fd: int = -1
+) -> int:
     """A detached overlay mount; the descriptor is the caller's and closing it unmounts.
 
     Args:
         lower: absolute folders, nearest first.
         upper, work: absolute folders on one file system.
         volatile: no syncing to disk.
+        id_map_fd: a user namespace by whose maps the owners of the lower layers are seen; borrowed.
+
+    Raises:
+        OSError: with `id_map_fd`, EINVAL or EPERM where kernel, file system or rights don't allow it.
     """
     keep = [ffi.new("char[]", os.fsencode(path)) for path in lower]
     folders = ffi.new("char *[]", keep)
     upper_path, work_path = os.fsencode(upper), os.fsencode(work)
-    return _check(lib.remora_overlay(folders, len(keep), upper_path, work_path, volatile), upper)
+    return _check(lib.remora_overlay(folders, len(keep), upper_path, work_path, volatile, id_map_fd), upper)
 
 
 def open_in_root(root_fd: int, path: StrPath, flags: int, mode: int = 0) -> int:
@@ -267,6 +278,124 @@ def open_in_root(root_fd: int, path: StrPath, flags: int, mode: int = 0) -> int:
 def make_folders_in_root(root_fd: int, path: StrPath, mode: int, uid: int, gid: int) -> None:
     """``mkdir -p`` below `root_fd`, as the container sees the path; new folders belong to `uid`:`gid`."""
     _check(lib.remora_mkdir_in_root(root_fd, os.fsencode(path), mode, uid, gid), path)
+
+
+# ---- user namespaces
+
+
+class _Maps:
+    """The C structure of two maps, with what keeps its parts alive."""
+
+    __slots__ = ("keep", "maps")
+
+    def __init__(
+        self, uid_map: Sequence[Range], gid_map: Sequence[Range], newuidmap: str | None, newgidmap: str | None
+    ) -> None:
+        uids = ffi.new("struct remora_id_range[]", [tuple(one) for one in uid_map])
+        gids = ffi.new("struct remora_id_range[]", [tuple(one) for one in gid_map])
+        programs = [
+            ffi.NULL if path is None else ffi.new("char[]", os.fsencode(path)) for path in (newuidmap, newgidmap)
+        ]
+        self.keep = (uids, gids, programs)
+        self.maps = ffi.new("struct remora_userns_maps *")
+        self.maps.uids, self.maps.n_uids = uids, len(uid_map)
+        self.maps.gids, self.maps.n_gids = gids, len(gid_map)
+        self.maps.newuidmap, self.maps.newgidmap = programs
+
+
+def _check_userns(result: int, failure: Any) -> int:
+    if result < 0:
+        from .errors import UserNamespaceError
+
+        words = str(ffi.string(failure.words), "utf-8", "replace")
+        raise UserNamespaceError(-result, USERNS_STEPS.get(failure.step, ""), words)
+    return result
+
+
+def enter_user_namespace(
+    uid_map: Sequence[Range],
+    gid_map: Sequence[Range],
+    *,
+    newuidmap: str | None = None,
+    newgidmap: str | None = None,
+) -> None:
+    """Put this process, which must have one thread, into a new user namespace and a mount namespace that belongs to it.
+
+    Args:
+        uid_map, gid_map: (inside, outside, count) each.
+        newuidmap, newgidmap: paths of the programs that write what this process may not write itself. A single id of
+            one's own needs none; groups can't be dropped then.
+
+    Raises:
+        UserNamespaceError: which step failed, and what the program said. From the step `uids` on the process is in a
+            namespace without ids and should end.
+    """
+    maps = _Maps(uid_map, gid_map, newuidmap, newgidmap)
+    failure = ffi.new("struct remora_userns_failure *")
+    _check_userns(lib.remora_enter_userns(maps.maps, failure), failure)
+
+
+def join_user_namespace(fd: int) -> None:
+    """Put this process into the user namespace that `fd` refers to, and into a new mount namespace that belongs to it.
+
+    Raises:
+        OSError: EINVAL when it is in there already, or has several threads; EPERM when it is somebody else's.
+    """
+    _check(lib.remora_join_userns(fd))
+
+
+def make_user_namespace(
+    uid_map: Sequence[Range],
+    gid_map: Sequence[Range],
+    *,
+    newuidmap: str | None = None,
+    newgidmap: str | None = None,
+) -> int:
+    """A new user namespace that nobody is in; the descriptor is the caller's. Arguments and errors as on entering."""
+    maps = _Maps(uid_map, gid_map, newuidmap, newgidmap)
+    failure = ffi.new("struct remora_userns_failure *")
+    return _check_userns(lib.remora_make_userns(maps.maps, failure), failure)
+
+
+def make_namespaces(kinds: Sequence[str], user_fd: int = -1) -> list[int]:
+    """New namespaces that nobody is in: descriptors in the order of `kinds`, the caller's.
+
+    Args:
+        kinds: of `network`, `ipc`, `uts`, `cgroup`.
+        user_fd: the user namespace they belong to; -1: this process's own.
+    """
+    fds = ffi.new("int[]", len(kinds))
+    names = [ffi.new("char[]", kind.encode()) for kind in kinds]
+    _check(lib.remora_make_namespaces(user_fd, ffi.new("char *[]", names), len(kinds), fds))
+    return list(fds)
+
+
+def user_namespace_map(fd: int, groups: bool = False) -> list[Range]:
+    """The map of a user namespace as seen from here: (inside, outside, count) each."""
+    buffer = ffi.new("char[]", MAP_SIZE)
+    size = _check(lib.remora_userns_map(fd, groups, buffer, MAP_SIZE))
+    numbers = [int(word) for word in bytes(ffi.buffer(buffer, size)).split()]
+    return list(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True))
+
+
+def copy_shifted(
+    source_fd: int,
+    target: StrPath,
+    uid_map: Sequence[Range],
+    gid_map: Sequence[Range],
+    other_uid: int,
+    other_gid: int,
+) -> None:
+    """Copy the tree of a folder to the new folder `target`, with the owners that the maps have outside for it.
+
+    Args:
+        other_uid, other_gid: for owners that are in no range.
+
+    Raises:
+        OSError: what is there of the copy then is unfinished and the caller's to remove.
+    """
+    maps = _Maps(uid_map, gid_map, None, None)
+    _check(lib.remora_copy_shifted(source_fd, os.fsencode(target), maps.maps, other_uid, other_gid), target)
 
 
 # ---- logs

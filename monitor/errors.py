@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -9,6 +11,20 @@ if TYPE_CHECKING:
 
 class MonitorGone(Exception):
     """There is no monitor, or the connection to it ended."""
+
+
+class UserNamespaceError(OSError):
+    """A user namespace could not be made or entered.
+
+    Attributes:
+        step: what failed: `unshare` (the kernel gives none), `uids` or `gids` (the map was refused), `process`.
+        words: what newuidmap or newgidmap said, "" where neither ran.
+    """
+
+    def __init__(self, number: int, step: str, words: str) -> None:
+        super().__init__(number, os.strerror(number))
+        self.step = step
+        self.words = words
 
 
 class RequestFailed(Exception):

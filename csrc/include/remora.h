@@ -145,16 +145,73 @@ void remora_cgroup_remove(const char *path, const char *id);
 /* ---- root file systems ---------------------------------------------------------------------- */
 
 /*
- * A detached overlay mount: `lower` nearest first (absolute paths), upper and work folders.
- * volatile_upper: no syncing (for containers that go with their end). A mount descriptor (as from O_PATH) or -errno.
+ * A detached overlay mount: `lower` nearest first (absolute paths), upper and work folders. In a user namespace its
+ * marks are kept in attributes that are allowed there (`userxattr`). volatile_upper: no syncing (for containers that go
+ * with their end). id_map_fd: a user namespace by whose maps the owners of the lower layers are seen, -1 for none;
+ * -EINVAL or -EPERM where the kernel or a file system does not do that. A mount descriptor (as from O_PATH) or -errno.
  */
-int remora_overlay(const char *const *lower, size_t n_lower, const char *upper, const char *work, bool volatile_upper);
+int remora_overlay(const char *const *lower, size_t n_lower, const char *upper, const char *work, bool volatile_upper,
+                   int id_map_fd);
 
 /* openat2 with RESOLVE_IN_ROOT below `root_fd`: symlinks can't lead out. A descriptor or -errno. */
 int remora_open_in_root(int root_fd, const char *path, int flags, unsigned int mode);
 
 /* mkdir -p below root_fd, owned by uid:gid where made; nothing leads out of the root. 0, or -errno (-ENOTDIR). */
 int remora_mkdir_in_root(int root_fd, const char *path, unsigned int mode, uid_t uid, gid_t gid);
+
+/* ---- user namespaces ------------------------------------------------------------------------- */
+
+struct remora_id_range { /* ids inside the namespace, and what they are outside */
+    uint32_t inside, outside, count;
+};
+
+struct remora_userns_maps {
+    const struct remora_id_range *uids, *gids;
+    size_t n_uids, n_gids;
+    const char *newuidmap, *newgidmap; /* programs for what the caller may not write itself; NULL: none */
+};
+
+enum remora_userns_step {
+    REMORA_USERNS_UNSHARE = 1, /* the kernel gave no namespace */
+    REMORA_USERNS_UIDS = 2, /* the map of user ids was refused */
+    REMORA_USERNS_GIDS = 3, /* that of group ids */
+    REMORA_USERNS_PROCESS = 4, /* there was no helper process */
+};
+
+struct remora_userns_failure {
+    int step; /* enum remora_userns_step; 0 without a failure */
+    char words[512]; /* what the map program said, or "" */
+};
+
+/*
+ * Enter a new user namespace with these maps, and a mount namespace that belongs to it. For a process with one thread.
+ * One own id, or any with CAP_SETUID and CAP_SETGID, needs no program; groups can't be dropped in the former case.
+ * 0, or -errno with *failure filled in; from the step `uids` on this process is in a useless namespace and should end.
+ */
+int remora_enter_userns(const struct remora_userns_maps *maps, struct remora_userns_failure *failure);
+
+/* Enter the user namespace that `fd` refers to, and a new mount namespace that belongs to it. 0 or -errno. */
+int remora_join_userns(int fd);
+
+/* Make a user namespace with these maps, without entering it: a descriptor, or -errno with *failure filled in. */
+int remora_make_userns(const struct remora_userns_maps *maps, struct remora_userns_failure *failure);
+
+/*
+ * Make namespaces (`network`, `ipc`, `uts`, `cgroup`) that belong to the user namespace user_fd, or with -1 to this
+ * process's own: n descriptors in fds. 0 or -errno (-EINVAL: another kind).
+ */
+int remora_make_namespaces(int user_fd, const char *const *kinds, size_t n, int *fds);
+
+/* The map of a user namespace as seen from this process (text as in /proc/PID/uid_map): bytes or -errno (-EFBIG). */
+ssize_t remora_userns_map(int fd, bool groups, char *buffer, size_t capacity);
+
+/*
+ * Copy the tree of the folder `source_fd` to the new folder `target`: owners as the maps have them (inside: the owner
+ * there; outside: the owner of the copy), modes, times, attributes, hard links and holes kept. An owner that is in no
+ * range becomes `other_uid`, `other_gid`. On stable storage when it returns 0; -errno leaves an unfinished copy.
+ */
+int remora_copy_shifted(int source_fd, const char *target, const struct remora_userns_maps *maps, uid_t other_uid,
+                        gid_t other_gid);
 
 /* ---- logs ------------------------------------------------------------------------------------ */
 

@@ -16,6 +16,6 @@ enum rootfs_way {
 
 /* remora_overlay by a chosen way. */
 int rootfs_overlay(const char *const *lower, size_t n_lower, const char *upper, const char *work, bool volatile_upper,
-                   enum rootfs_way way);
+                   int id_map_fd, enum rootfs_way way);
 
 #endif

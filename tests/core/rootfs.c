@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 #include "include/remora.h"
 #include "system/rootfs.h"
@@ -92,7 +93,7 @@ static void test_nearest_layer_first_and_writes_go_to_upper(enum rootfs_way way,
     put(lower[1], "one", "far");
     for (int round = 0; round < 2; round++) {
         /* The second round meets what a volatile mount left behind. */
-        fd = rootfs_overlay(lower, 2, paths[2], paths[3], true, way);
+        fd = rootfs_overlay(lower, 2, paths[2], paths[3], true, -1, way);
         assert(fd >= 0);
         assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
         assert(holds(fd, "both", "near") && holds(fd, "one", round == 0 ? "far" : "changed"));
@@ -128,7 +129,7 @@ static void test_many_layers_with_long_paths(enum rootfs_way way, const char *pr
     upper = make_folder(name);
     snprintf(name, sizeof(name), "%swork", prefix);
     work = make_folder(name);
-    fd = rootfs_overlay((const char *const *)lower, LAYERS_MANY, upper, work, false, way);
+    fd = rootfs_overlay((const char *const *)lower, LAYERS_MANY, upper, work, false, -1, way);
     assert(fd >= 0);
     for (int i = 0; i < LAYERS_MANY; i++) {
         snprintf(file, sizeof(file), "f%d", i);
@@ -146,8 +147,8 @@ static void test_errors_name_the_cause(enum rootfs_way way)
     const char *lower[] = {"/nowhere/at/all"};
     int before = count_fds();
 
-    assert(rootfs_overlay(lower, 1, folder, folder, false, way) == -ENOENT);
-    assert(rootfs_overlay(lower, 0, folder, folder, false, way) == -EINVAL);
+    assert(rootfs_overlay(lower, 1, folder, folder, false, -1, way) == -ENOENT);
+    assert(rootfs_overlay(lower, 0, folder, folder, false, -1, way) == -EINVAL);
     assert(count_fds() == before);
     assert(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD);
 }
@@ -165,7 +166,7 @@ static void test_it_can_be_attached_in_another_namespace(enum rootfs_way way, co
         paths[i] = make_folder(name);
     }
     put(paths[0], "file", "there");
-    fd = rootfs_overlay((const char *const *)paths, 1, paths[1], paths[2], false, way);
+    fd = rootfs_overlay((const char *const *)paths, 1, paths[1], paths[2], false, -1, way);
     assert(fd >= 0);
     pid = fork();
     if (pid == 0) {
@@ -182,6 +183,101 @@ static void test_it_can_be_attached_in_another_namespace(enum rootfs_way way, co
     assert(WEXITSTATUS(status) == 0);
     close(fd);
     for (int i = 0; i < 4; i++)
+        free(paths[i]);
+}
+
+static const struct remora_id_range shifted[] = {{0, 100000, 65536}};
+static const struct remora_userns_maps shifted_maps = {shifted, shifted, 1, 1, NULL, NULL};
+
+static bool belongs(int folder_fd, const char *name, uid_t uid, gid_t gid)
+{
+    struct stat status;
+
+    return fstatat(folder_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_uid == uid && status.st_gid == gid;
+}
+
+static void test_lower_layers_can_have_mapped_owners(enum rootfs_way way, const char *prefix)
+{
+    struct remora_userns_failure failure;
+    int map = remora_make_userns(&shifted_maps, &failure);
+    char name[64];
+    char *paths[4];
+    int before, fd, upper;
+
+    assert(map >= 0);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof(name), "%s%d", prefix, i);
+        paths[i] = make_folder(name);
+    }
+    put(paths[0], "near", "x");
+    put(paths[1], "far", "x");
+    fd = open(paths[1], O_PATH | O_CLOEXEC);
+    assert(fchownat(fd, "far", 5, 6, 0) == 0);
+    close(fd);
+    before = count_fds();
+    fd = rootfs_overlay((const char *const *)paths, 2, paths[2], paths[3], true, map, way);
+    assert(fd >= 0 && count_fds() == before + 1);
+    assert(belongs(fd, "near", 100000, 100000) && belongs(fd, "far", 100005, 100006));
+    /* What is copied up is on the disk as the container has it. */
+    assert(fchmodat(fd, "far", 0600, 0) == 0);
+    upper = open(paths[2], O_PATH | O_CLOEXEC);
+    assert(belongs(upper, "far", 100005, 100006));
+    close(upper);
+    close(fd);
+    close(map);
+    for (int i = 0; i < 4; i++)
+        free(paths[i]);
+}
+
+/* A folder that was removed and made again hides the one below, which takes an attribute of the upper folder. */
+static void in_a_user_namespace(enum rootfs_way way, char **paths)
+{
+    struct remora_userns_failure failure;
+    char value[4];
+    int fd;
+
+    if (remora_enter_userns(&shifted_maps, &failure) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+        _exit(1);
+    for (int round = 0; round < 2; round++) {
+        fd = rootfs_overlay((const char *const *)paths, 1, paths[1], paths[2], round == 1, -1, way);
+        if (fd < 0)
+            _exit(2);
+        if (round == 0 && (!holds(fd, "sub/file", "below") || unlinkat(fd, "sub/file", 0) < 0 ||
+                           unlinkat(fd, "sub", AT_REMOVEDIR) < 0 || mkdirat(fd, "sub", 0755) < 0))
+            _exit(3);
+        if (faccessat(fd, "sub", F_OK, 0) < 0 || faccessat(fd, "sub/file", F_OK, 0) == 0)
+            _exit(4);
+        close(fd);
+    }
+    if (chdir(paths[1]) < 0 || getxattr("sub", "user.overlay.opaque", value, sizeof(value)) != 1 || value[0] != 'y')
+        _exit(5);
+    _exit(0);
+}
+
+static void test_an_overlay_in_a_user_namespace_is_whole(enum rootfs_way way, const char *prefix)
+{
+    char name[64];
+    char *paths[3];
+    int fd, status;
+    pid_t pid;
+
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof(name), "%s%d", prefix, i);
+        paths[i] = make_folder(name);
+    }
+    fd = open(paths[0], O_PATH | O_CLOEXEC);
+    assert(mkdirat(fd, "sub", 0755) == 0);
+    put_at(fd, "sub/file", "below");
+    assert(fchownat(fd, "sub", 100000, 100000, 0) == 0 && fchownat(fd, "sub/file", 100000, 100000, 0) == 0);
+    close(fd);
+    for (int i = 0; i < 3; i++)
+        assert(chown(paths[i], 100000, 100000) == 0);
+    pid = fork();
+    if (pid == 0)
+        in_a_user_namespace(way, paths);
+    assert(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    assert(WEXITSTATUS(status) == 0);
+    for (int i = 0; i < 3; i++)
         free(paths[i]);
 }
 
@@ -238,6 +334,11 @@ int main(void)
     test_errors_name_the_cause(ROOTFS_CLASSIC);
     test_it_can_be_attached_in_another_namespace(ROOTFS_AUTO, "auto-moved");
     test_it_can_be_attached_in_another_namespace(ROOTFS_CLASSIC, "classic-moved");
+    test_lower_layers_can_have_mapped_owners(ROOTFS_AUTO, "auto-mapped");
+    test_lower_layers_can_have_mapped_owners(ROOTFS_CLASSIC, "classic-mapped");
+    assert(chmod(folder, 0755) == 0);
+    test_an_overlay_in_a_user_namespace_is_whole(ROOTFS_AUTO, "auto-user");
+    test_an_overlay_in_a_user_namespace_is_whole(ROOTFS_CLASSIC, "classic-user");
     test_paths_stay_in_the_root();
     assert(remora_remove_tree(folder) == 0);
     return 0;
