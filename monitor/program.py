@@ -31,6 +31,8 @@ def spawn(
     *,
     lock_fd: int,
     rootfs_fd: int,
+    stdio: Sequence[int] = (),
+    namespaces: Sequence[int] = (),
     preserved: Sequence[int] = (),
     environment: Mapping[str, str],
 ) -> Connection:
@@ -40,6 +42,8 @@ def spawn(
         configuration: as docs/architecture.md has it ("Configuration handed to a monitor").
         lock_fd: holds the lock of the run folder; borrowed (closing it afterwards leaves the lock with the monitor).
         rootfs_fd: detached mount of the root file system, or -1; borrowed.
+        stdio: the three descriptors that the container has as its own stdio (`passthrough`); borrowed.
+        namespaces: descriptors for the configuration's `namespaces`, in that order; borrowed.
         preserved: descriptors for the container, as 3, 4, …; borrowed.
         environment: of the monitor program itself.
 
@@ -56,7 +60,7 @@ def spawn(
         pack(configuration),
         lock_fd=lock_fd,
         rootfs_fd=rootfs_fd,
-        preserved=preserved,
+        preserved=[*stdio, *namespaces, *preserved],
         environment=environment,
     )
     return Connection(fd, str(configuration["run_dir"]))

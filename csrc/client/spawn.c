@@ -26,7 +26,8 @@
 
 #define FIRST_FD 3
 #define FIXED_FDS 4 /* configuration, connection, lock, root file system */
-#define SPAWN_FDS_MAX (FIXED_FDS + REMORA_PACKET_FDS_MAX)
+#define HANDED_ON_MAX (REMORA_PACKET_FDS_MAX + 16) /* preserved ones; before them stdio and namespaces */
+#define SPAWN_FDS_MAX (FIXED_FDS + HANDED_ON_MAX)
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -146,7 +147,7 @@ int remora_spawn(const char *program, const char *short_id, const char *name, co
     int pair[2];
     int result;
 
-    if (n_preserved > REMORA_PACKET_FDS_MAX)
+    if (n_preserved > HANDED_ON_MAX)
         return -EMSGSIZE;
     memory = remora_sealed_memory("remora-configuration", configuration, size);
     if (memory < 0)

@@ -2,6 +2,7 @@
 #include "container/config.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,55 @@ static int parse_log(struct config *config, const char **what)
     return r;
 }
 
+static int namespace_flag(const char *type)
+{
+    static const struct {
+        const char *type;
+        int flag;
+    } types[] = {
+        {"network", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC},       {"uts", CLONE_NEWUTS},
+        {"pid", CLONE_NEWPID},     {"cgroup", CLONE_NEWCGROUP}, {"user", CLONE_NEWUSER},
+    };
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (strcmp(type, types[i].type) == 0)
+            return types[i].flag;
+    return 0;
+}
+
+/* A list that may be missing: then *list is NULL. 0 or -errno. */
+static int get_list(const struct config *config, const char *key, uint32_t most, const msgpack_object_array **list)
+{
+    *list = msg_array(&config->msg.root, key);
+    if (*list == NULL)
+        return msg_get(&config->msg.root, key) == NULL ? 0 : -EINVAL;
+    return (*list)->size > most ? -E2BIG : 0;
+}
+
+static int parse_namespaces(struct config *config)
+{
+    const msgpack_object_array *array;
+    struct config_namespace *namespaces;
+    int r = get_list(config, "namespaces", NAMESPACES_MAX, &array);
+
+    if (r < 0 || array == NULL || array->size == 0)
+        return r;
+    namespaces = msgpack_zone_malloc(&config->msg.zone, array->size * sizeof(*namespaces));
+    if (namespaces == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < array->size; i++) {
+        namespaces[i] = (struct config_namespace){
+            .path = msg_text(&config->msg, &array->ptr[i], "path", ""),
+            .flag = namespace_flag(msg_text(&config->msg, &array->ptr[i], "type", "")),
+        };
+        if (namespaces[i].path[0] != '/' || namespaces[i].flag == 0)
+            return -EINVAL;
+    }
+    config->namespaces = namespaces;
+    config->n_namespaces = array->size;
+    return 0;
+}
+
 static bool is_id(const char *id)
 {
     return strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
@@ -105,6 +155,10 @@ static int parse(struct config *config, const char **what)
     config->n_preserved = (unsigned)msg_int(root, *what = "preserve_fds", 0);
     if (config->n_preserved > PRESERVED_MAX)
         return -EINVAL;
+    *what = "namespaces";
+    r = parse_namespaces(config);
+    if (r < 0)
+        return r;
     config->attach = msg_get(root, "attach");
     config->remove = msg_array(root, "remove");
     r = parse_log(config, what);
@@ -129,14 +183,19 @@ int config_init(struct config *config, char *bytes, size_t size, const char **wh
     return parse(config, what);
 }
 
-int config_first_preserved(const struct config *config)
+int config_first_namespace(const struct config *config)
 {
     return FD_PRESERVED + (config->passthrough ? PASSTHROUGH_FDS : 0);
 }
 
-unsigned config_n_handed_on(const struct config *config)
+int config_first_preserved(const struct config *config)
 {
-    return config->n_preserved + (config->passthrough ? PASSTHROUGH_FDS : 0);
+    return config_first_namespace(config) + (int)config->n_namespaces;
+}
+
+int config_first_foreign(const struct config *config)
+{
+    return config_first_preserved(config) + (int)config->n_preserved;
 }
 
 void config_deinit(struct config *config)

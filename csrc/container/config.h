@@ -31,6 +31,13 @@ enum restart_policy {
 };
 
 #define PASSTHROUGH_FDS 3
+#define NAMESPACES_MAX 8
+
+/* A namespace that comes as a descriptor. */
+struct config_namespace {
+    const char *path; /* where the keeper binds it */
+    int flag; /* CLONE_NEW… */
+};
 
 struct config {
     const char *id, *name, *data_dir, *run_dir, *cgroup, *pidfile, *rootfs;
@@ -48,6 +55,8 @@ struct config {
     int64_t stop_timeout; /* seconds, -1: for ever */
     int64_t timeout; /* seconds, 0: none */
     bool passthrough; /* the container has the spawner's own stdio: three descriptors before the preserved ones */
+    unsigned n_namespaces; /* as many descriptors come before the preserved ones */
+    const struct config_namespace *namespaces;
     unsigned n_preserved;
     const msgpack_object *attach; /* or NULL */
     const msgpack_object_array *remove; /* or NULL */
@@ -56,9 +65,10 @@ struct config {
     size_t size;
 };
 
-/* The first descriptor that is preserved for the container, and all of the spawner's that it may have. */
+/* The first descriptor of a namespace; the first one that is preserved for the container; the first after them all. */
+int config_first_namespace(const struct config *config);
 int config_first_preserved(const struct config *config);
-unsigned config_n_handed_on(const struct config *config);
+int config_first_foreign(const struct config *config);
 /* Parse; takes `bytes` (malloc'ed). 0 or -errno, then *what names the key that is wrong. */
 int config_init(struct config *config, char *bytes, size_t size, const char **what);
 void config_deinit(struct config *config);

@@ -11,6 +11,7 @@
 
 #include "container/handover.h"
 #include "container/monitor.h"
+#include "container/namespaces.h"
 #include "container/runtime.h"
 #include "engine/keeper.h"
 #include "remora.h"
@@ -181,9 +182,10 @@ static void remove_container(struct native *native, struct task *task)
 {
     const msgpack_object_array *steps = native->config.remove;
 
-    /* A tree is removed up to the next mount: ours has to go first. */
+    /* A tree is removed up to the next mount: ours have to go first. */
     if (native->config.rootfs[0] != 0)
         umount2(native->config.rootfs, MNT_DETACH | UMOUNT_NOFOLLOW);
+    namespaces_unbind(&native->config);
     for (uint32_t i = 0; steps != NULL && i < steps->size; i++)
         remove_step(native, task, &steps->ptr[i]);
 }

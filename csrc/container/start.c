@@ -17,6 +17,7 @@
 #include "container/ending.h"
 #include "container/handover.h"
 #include "container/monitor.h"
+#include "container/namespaces.h"
 #include "container/perform.h"
 #include "container/work.h"
 #include "engine/keeper.h"
@@ -97,21 +98,21 @@ static int take_rootfs(const struct config *config, struct failure *failure)
 static int set_up(struct native *native, struct failure *failure)
 {
     const struct config *config = &native->config;
+    int r;
 
     native->run_dir_fd = open(config->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (native->run_dir_fd < 0)
         return failure_errno(failure, "open run folder", config->run_dir, -errno);
     if (chdir("/") < 0)
         return failure_errno(failure, "change folder", "/", -errno);
-    return take_rootfs(config, failure);
+    r = take_rootfs(config, failure);
+    return r == 0 ? namespaces_bind(config, failure) : r;
 }
 
 static int keep_descriptors(const struct config *config)
 {
-    unsigned first_foreign = FD_PRESERVED + config_n_handed_on(config);
-
     /* Nothing we were not told about stays open, and nothing goes on to a program by accident. */
-    syscall(SYS_close_range, first_foreign, ~0U, 0);
+    syscall(SYS_close_range, (unsigned)config_first_foreign(config), ~0U, 0);
     return (int)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
@@ -192,6 +193,7 @@ static __attribute__((noinline)) int prepare(struct native *native, struct board
     if (r < 0)
         return tell_early_failure(&native->config, &failure);
     set_up(native, &native->monitor->early_failure);
+    namespaces_close(&native->config);
     native->monitor->run_dir_fd = native->run_dir_fd;
     return 0;
 }

@@ -189,8 +189,11 @@ static int resume(struct monitor *monitor)
 
     if (r < 0)
         return r;
-    for (unsigned i = 0; i < config_n_handed_on(monitor->config); i++)
-        loop_know(&hub->loop, FD_PRESERVED + (int)i);
+    /* Descriptors of namespaces were between these two: long closed, their numbers may be anybody's. */
+    for (int fd = FD_PRESERVED; fd < config_first_namespace(monitor->config); fd++)
+        loop_know(&hub->loop, fd);
+    for (int fd = config_first_preserved(monitor->config); fd < config_first_foreign(monitor->config); fd++)
+        loop_know(&hub->loop, fd);
     loop_know(&hub->loop, monitor->run_dir_fd);
     loop_know(&hub->loop, monitor->lock_fd);
     for (size_t i = 0; i < monitor->log.n_targets; i++) {

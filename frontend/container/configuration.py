@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from remora.frontend.container.plan import Plan
     from remora.frontend.container.record import ContainerRecord
     from remora.frontend.settings import Settings
 
@@ -33,11 +34,12 @@ def configuration(
     rows: int,
     columns: int,
     n_preserved: int,
+    plan: Plan | None,
 ) -> dict[str, object]:
     """The map. uid, gid: of the process; attach: as lifecycle.attachment, or None; rows, columns: of a tty."""
     spec = record.spec
     systemd = cgroups.manager(settings) == "systemd"
-    return {
+    result: dict[str, object] = {
         "version": 1,
         "id": spec["id"],
         "name": spec["name"],
@@ -66,6 +68,11 @@ def configuration(
         "attach": attach,
         "remove": _removal(settings, record) if spec["remove"] else [],
     }
+    if plan is not None:
+        result["namespaces"] = [{"type": kind, "path": path} for kind, path in plan.namespaces.items()]
+        result["helpers"] = plan.helpers
+        result["cleanup"] = plan.undone_by_monitor
+    return result
 
 
 def _log(record: ContainerRecord) -> dict[str, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from remora import monitor
-from remora.frontend.container import logs, terminal
+from remora.frontend.container import logs, sweep, terminal
 from remora.frontend.container import state as states
 from remora.frontend.container.configuration import configuration, monitor_environment
 from remora.frontend.container.creation import remedy
@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from remora.frontend.container.plan import Plan
     from remora.frontend.container.record import ContainerRecord
     from remora.frontend.settings import Settings
     from remora.monitor import Connection, RequestFailed
@@ -82,12 +83,22 @@ def start(
             logs.check_stdio()
         lock = _lock(record)
     rootfs = -1
+    plan: Plan | None = None
     try:
         try:
+            sweep.finish_cleanup(record.run_dir)
+            plan = _plan(settings, record)
             rootfs, root_fd, root = _root(record)
             try:
                 built = config.build(
-                    settings, spec, root_fd=root_fd, root=root, folder=record.data_dir, rows=rows, columns=columns
+                    settings,
+                    spec,
+                    root_fd=root_fd,
+                    root=root,
+                    folder=record.data_dir,
+                    rows=rows,
+                    columns=columns,
+                    namespaces=plan.namespaces if plan is not None else {},
                 )
             finally:
                 if root_fd != rootfs:
@@ -97,14 +108,22 @@ def start(
                 _warn(line)
             if built.once and _first_time(settings):
                 _warn(built.once)
+            user, n_preserved = built.user, len(preserved)
             connection = monitor.spawn(
-                configuration(settings, record, built.user.uid, built.user.gid, attach, rows, columns, len(preserved)),
+                configuration(settings, record, user.uid, user.gid, attach, rows, columns, n_preserved, plan),
                 lock_fd=lock,
                 rootfs_fd=rootfs,
-                preserved=[0, 1, 2, *preserved] if passthrough else preserved,
+                stdio=(0, 1, 2) if passthrough else (),
+                namespaces=plan.descriptors if plan is not None else (),
+                preserved=preserved,
                 environment=monitor_environment(settings.environ),
             )
+        except Exception:
+            sweep.finish_cleanup(record.run_dir)
+            raise
         finally:
+            if plan is not None:
+                plan.close()
             if rootfs >= 0:
                 os.close(rootfs)
             # The monitor has it now, or nobody needs it.
@@ -120,6 +139,16 @@ def start(
         except OSError as error:
             _warn(f"container {record.name} runs, but its record may not survive a power cut: {os_error_text(error)}")
     return Started(connection, _await_start(settings, record, connection, attach), built.warnings)
+
+
+def _plan(settings: Settings, record: ContainerRecord) -> Plan | None:
+    """What this start needs beside the record; None: nothing.
+
+    Each part of the frontend that needs something adds it here, in a module that is imported only when the record asks
+    for it. What is to be undone has to be in the plan, and saved, before it is made. Called with the container's lock.
+    """
+    del settings, record
+    return None
 
 
 def _warn(line: str) -> None:
@@ -152,13 +181,29 @@ def _await_start(
             finish_removal(settings, record, connection)
         else:
             connection.close()
+        _clean_up_after(record)
         raise _start_error(settings, record, failed) from None
     except monitor.MonitorGone:
         connection.close()
+        _clean_up_after(record)
         raise RemoraError(
             f"starting container {record.name}: its monitor ended before the container ran",
             hint=f"`remora ps -a` tells what became of it, `remora rm -f {record.name}` removes it",
         ) from None
+
+
+def _clean_up_after(record: ContainerRecord) -> None:
+    """Undo what a monitor that could not even begin has left."""
+    if not sweep.has_cleanup(record.run_dir):
+        return
+    try:
+        lock = monitor.lock(record.run_dir)
+    except BlockingIOError:
+        return  # it is still at it, or somebody else is
+    try:
+        sweep.finish_cleanup(record.run_dir)
+    finally:
+        os.close(lock)
 
 
 def _rejoin_start(

@@ -51,6 +51,7 @@ def remove_parts(settings: Settings, container_id: str, name: str) -> None:
     interrupted removal is met, and finished, by the next command.
     """
     delete_runtime_state(settings, container_id)
+    finish_cleanup(settings.run_dir(container_id))
     if name:
         names.release(settings, name, container_id)
     else:
@@ -61,6 +62,19 @@ def remove_parts(settings: Settings, container_id: str, name: str) -> None:
         guard.release(settings, image_id, container_id)
     monitor.remove_tree(settings.data_dir(container_id))
     monitor.remove_tree(settings.run_dir(container_id))
+
+
+def has_cleanup(run_dir: str) -> bool:
+    """Whether something is left that has to be undone (cleanup.py)."""
+    return os.path.lexists(run_dir + "/cleanup")
+
+
+def finish_cleanup(run_dir: str) -> None:
+    """Undo it. The container's lock must be held, and none of its processes be left."""
+    if has_cleanup(run_dir):
+        from remora.frontend.container import cleanup
+
+        cleanup.finish(run_dir)
 
 
 def used_images(settings: Settings, container_id: str) -> list[str]:

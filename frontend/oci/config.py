@@ -17,6 +17,8 @@ from remora.frontend.oci import user as users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from remora.frontend.container.spec import Json, Spec
     from remora.frontend.oci.user import User
     from remora.frontend.settings import Settings
@@ -54,12 +56,21 @@ class Built:
 
 
 def build(
-    settings: Settings, spec: Spec, *, root_fd: int, root: str, folder: str, rows: int = 0, columns: int = 0
+    settings: Settings,
+    spec: Spec,
+    *,
+    root_fd: int,
+    root: str,
+    folder: str,
+    rows: int = 0,
+    columns: int = 0,
+    namespaces: Mapping[str, str] | None = None,
 ) -> Built:
     """Build the configuration.
 
     root_fd: folder descriptor of the mounted root; root: where the runtime finds it; folder: the container's data
-    folder (generated files go to `etc` in it); rows, columns: window size of a tty, 0 = unknown.
+    folder (generated files go to `etc` in it); rows, columns: window size of a tty, 0 = unknown; namespaces: kind and
+    path of those that are there already, as the monitor sees them.
     Raises RemoraError for an unknown user, a missing working folder, a missing profile or program.
     """
     warnings: list[str] = []
@@ -82,7 +93,7 @@ def build(
             "org.opencontainers.image.stopSignal": str(spec["stop_signal"]),
             **spec["annotations"],
         },
-        "linux": _linux(settings, spec, bounding, warnings),
+        "linux": _linux(settings, spec, bounding, warnings, namespaces or {}),
     }
     return Built(config, user, warnings, rlimits.lowered_defaults(spec["ulimits"], effective))
 
@@ -100,7 +111,9 @@ def write(config: dict[str, Json], bundle: str) -> None:
         os.close(fd)
 
 
-def _linux(settings: Settings, spec: Spec, bounding: list[str], warnings: list[str]) -> dict[str, Json]:
+def _linux(
+    settings: Settings, spec: Spec, bounding: list[str], warnings: list[str], given: Mapping[str, str]
+) -> dict[str, Json]:
     v2 = cgroups.is_v2()
     host_network = spec["network"] == "host"
     namespaces = ["pid", "ipc", "uts", "mount"]
@@ -110,7 +123,10 @@ def _linux(settings: Settings, spec: Spec, bounding: list[str], warnings: list[s
         namespaces.append("cgroup")
     linux: dict[str, Json] = {
         "cgroupsPath": cgroups.path(settings, spec["id"]),
-        "namespaces": [{"type": name} for name in namespaces],
+        "namespaces": [
+            {"type": name, "path": given[name]} if name in given else {"type": name}
+            for name in dict.fromkeys([*namespaces, *given])
+        ],
         "resources": resources.build(spec, v2, warnings),
     }
     if not host_network:

@@ -46,6 +46,9 @@ class Box:
         self.runtime = [shutil.which("runc") or "/usr/sbin/runc"]
         self.environment: dict[str, str] = {}
         self.binds: dict[str, Path] = {}  # folder below /tmp of the container: folder of the host
+        self.namespaces: dict[str, int] = {}  # handed over: kind, descriptor
+        self.preserved: list[int] = []
+        self.stdio: tuple[int, ...] = ()  # with `passthrough`
         (self.data / "bundle").mkdir(parents=True)
 
     def process(self, *args: str, tty: bool = False) -> dict[str, object]:
@@ -67,7 +70,10 @@ class Box:
         ]
         linux: dict[str, object] = {
             "cgroupsPath": f"/remora/{self.id}",
-            "namespaces": [{"type": name} for name in ("pid", "ipc", "uts", "mount", "network")],
+            "namespaces": [
+                {"type": name, "path": self.namespace_path(name)} if name in self.namespaces else {"type": name}
+                for name in ("pid", "ipc", "uts", "mount", "network")
+            ],
         }
         config = {
             "ociVersion": "1.0.2",
@@ -93,14 +99,29 @@ class Box:
             "stop_signal": 15,
             "stop_timeout": 10,
             "remove": [],
+            "preserve_fds": len(self.preserved),
+            "passthrough": bool(self.stdio),
+            "namespaces": [{"type": name, "path": self.namespace_path(name)} for name in self.namespaces],
             **overrides,
         }
         environment = {key: os.environ[key] for key in ("ASAN_OPTIONS", "UBSAN_OPTIONS") if key in os.environ}
         lock = monitor.lock(str(self.run))
         try:
-            return monitor.spawn(configuration, lock_fd=lock, rootfs_fd=-1, environment=environment)
+            return monitor.spawn(
+                configuration,
+                lock_fd=lock,
+                rootfs_fd=-1,
+                stdio=self.stdio,
+                namespaces=list(self.namespaces.values()),
+                preserved=self.preserved,
+                environment=environment,
+            )
         finally:
             os.close(lock)
+
+    def namespace_path(self, kind: str) -> str:
+        """Where the monitor binds a namespace that was handed over."""
+        return f"{self.data}/ns/{kind}"
 
     def started(self, *args: str, tty: bool = False, **overrides: object) -> Connection:
         """Start, and wait until the process runs."""

@@ -1,0 +1,106 @@
+"""What one start needs beside the container's record: namespaces that were made for it, helpers that have to live as
+long as it does, and what is to be undone at its end.
+
+The monitor takes over all of it (docs/architecture.md, "Namespaces, helpers, clean-up"). What is to be undone is written
+to the run folder before anything is made, so that whoever meets the rest of a start that was killed can undo it
+(cleanup.py).
+"""
+
+from __future__ import annotations
+
+import os
+
+from remora.frontend.container import cleanup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from remora.frontend.container.cleanup import Step
+    from remora.frontend.container.record import ContainerRecord
+
+
+class Plan:
+    """One start's. Its namespaces' descriptors are its own until `close`."""
+
+    __slots__ = ("run_dir", "data_dir", "id", "helpers", "steps", "_namespaces")
+
+    def __init__(self, record: ContainerRecord) -> None:
+        self.run_dir = record.run_dir
+        self.data_dir = record.data_dir
+        self.id = record.id
+        self.helpers: list[dict[str, object]] = []
+        self.steps: list[Step] = []
+        self._namespaces: dict[str, int] = {}
+
+    def add_namespace(self, kind: str, fd: int) -> str:
+        """The container's namespace of this kind (`network`, `ipc`, `uts`, `pid`, `cgroup`, `user`) is the one that
+        `fd` refers to, which is taken. The path at which the monitor, its helpers and the runtime will find it.
+
+        For others it is /proc/<keeper>/root<path>, see `path_for_others`.
+        """
+        if kind in self._namespaces:
+            os.close(self._namespaces[kind])
+        self._namespaces[kind] = fd
+        return namespace_path(self.data_dir, kind)
+
+    @property
+    def namespaces(self) -> dict[str, str]:
+        """Kind and path of each namespace, in the order of `descriptors`."""
+        return {kind: namespace_path(self.data_dir, kind) for kind in self._namespaces}
+
+    @property
+    def descriptors(self) -> list[int]:
+        return list(self._namespaces.values())
+
+    def pidfile(self, name: str) -> str:
+        """Where the helper of this name has to leave its pid."""
+        return f"{self.run_dir}/{name}.pid"
+
+    def add_helper(self, name: str, argv: Sequence[str]) -> None:
+        """A program that has to run as long as the container does.
+
+        It is executed before the container is started, after those that were added before. It must end with 0 once all
+        is ready, having left a process in the background whose pid is in `pidfile(name)`. A word of that process's own
+        command line must be, or contain, a path of the run folder: by that it is known as the container's.
+        """
+        self.helpers.append({"name": name, "argv": list(argv), "pidfile": self.pidfile(name)})
+
+    def add_unlink(self, path: str) -> None:
+        """At the end: remove a file."""
+        self.steps.append(["unlink", path])
+
+    def add_execute(self, argv: Sequence[str], text: str = "") -> None:
+        """At the end: execute a program with this text as its input; it has ten seconds.
+
+        A step may be taken twice, and also when what it undoes was never done, or in a mount namespace in which the
+        container's namespaces are not bound: after the monitor was killed.
+        """
+        self.steps.append(["execute", text, *argv])
+
+    @property
+    def undone_by_monitor(self) -> list[Step]:
+        """The steps as the monitor gets them: the last one forgets them."""
+        return [*self.steps, ["unlink", cleanup.path(self.run_dir)]] if self.steps else []
+
+    def save(self) -> None:
+        """Write down what is to be undone. To be called before anything is made, with the container's lock held; again
+        when there is more."""
+        if self.steps or self.helpers:
+            cleanup.write(self.run_dir, self.steps, [str(helper["pidfile"]) for helper in self.helpers])
+
+    def close(self) -> None:
+        """Close the namespaces' descriptors: the monitor has them, or nobody needs them."""
+        for fd in self._namespaces.values():
+            os.close(fd)
+        self._namespaces.clear()
+
+
+def namespace_path(data_dir: str, kind: str) -> str:
+    """Where a container's namespace is bound in the mount namespace of its monitor."""
+    return f"{data_dir}/ns/{kind}"
+
+
+def path_for_others(data_dir: str, kind: str, keeper: int) -> str:
+    """The same for a process of another mount namespace; keeper: the monitor's pid (`monitor_pid` of its state)."""
+    return f"/proc/{keeper}/root{namespace_path(data_dir, kind)}"
