@@ -10,11 +10,11 @@
 #include "log/options.h"
 
 #define PRESERVED_MAX 1024
+#define STEPS_MAX 1024
 
 /* A NULL-terminated vector of the texts of an array, in the message's zone; NULL when it isn't one. */
-static char **texts(struct config *config, const char *key, size_t *n)
+static char **texts(struct config *config, const msgpack_object_array *array, size_t *n)
 {
-    const msgpack_object_array *array = msg_array(&config->msg.root, key);
     char **vector;
 
     if (array == NULL)
@@ -88,6 +88,11 @@ static int get_list(const struct config *config, const char *key, uint32_t most,
     return (*list)->size > most ? -E2BIG : 0;
 }
 
+static bool is_word(const msgpack_object *object, const char *word)
+{
+    return object->via.str.size == strlen(word) && memcmp(object->via.str.ptr, word, strlen(word)) == 0;
+}
+
 static int parse_namespaces(struct config *config)
 {
     const msgpack_object_array *array;
@@ -112,6 +117,45 @@ static int parse_namespaces(struct config *config)
     return 0;
 }
 
+/* Not made into vectors before they are needed: the texts may be long, and are needed once. */
+static bool is_step(const msgpack_object *step)
+{
+    const msgpack_object *words = step->via.array.ptr;
+
+    if (step->type != MSGPACK_OBJECT_ARRAY || step->via.array.size < 2)
+        return false;
+    for (uint32_t i = 0; i < step->via.array.size; i++)
+        if (words[i].type != MSGPACK_OBJECT_STR ||
+            (words[i].via.str.size > 0 && memchr(words[i].via.str.ptr, 0, words[i].via.str.size) != NULL))
+            return false;
+    return is_word(&words[0], "execute") ? step->via.array.size > 2 : is_word(&words[0], "unlink");
+}
+
+static int parse_cleanup(struct config *config)
+{
+    int r = get_list(config, "cleanup", STEPS_MAX, &config->cleanup);
+
+    for (uint32_t i = 0; r == 0 && i < config_n_steps(config); i++)
+        if (!is_step(&config->cleanup->ptr[i]))
+            r = -EINVAL;
+    return r;
+}
+
+unsigned config_n_steps(const struct config *config)
+{
+    return config->cleanup != NULL ? config->cleanup->size : 0;
+}
+
+bool config_step_executes(const struct config *config, unsigned step)
+{
+    return is_word(&config->cleanup->ptr[step].via.array.ptr[0], "execute");
+}
+
+const char *const *config_step_words(struct config *config, unsigned step)
+{
+    return (const char *const *)texts(config, &config->cleanup->ptr[step].via.array, NULL);
+}
+
 static bool is_id(const char *id)
 {
     return strlen(id) == 64 && strspn(id, "0123456789abcdef") == 64;
@@ -129,10 +173,10 @@ static int parse(struct config *config, const char **what)
     config->cgroup = msg_text(&config->msg, root, "cgroup", "");
     config->pidfile = msg_text(&config->msg, root, "pidfile", "");
     config->rootfs = msg_text(&config->msg, root, "rootfs", "");
-    config->runtime = (const char *const *)texts(config, *what = "runtime", &config->n_runtime);
+    config->runtime = (const char *const *)texts(config, msg_array(root, *what = "runtime"), &config->n_runtime);
     if (config->runtime == NULL || config->n_runtime == 0)
         return -EINVAL;
-    config->environment = texts(config, *what = "env", NULL);
+    config->environment = texts(config, msg_array(root, *what = "env"), NULL);
     if (config->environment == NULL)
         return -EINVAL;
     *what = "id";
@@ -157,6 +201,10 @@ static int parse(struct config *config, const char **what)
         return -EINVAL;
     *what = "namespaces";
     r = parse_namespaces(config);
+    if (r < 0)
+        return r;
+    *what = "cleanup";
+    r = parse_cleanup(config);
     if (r < 0)
         return r;
     config->attach = msg_get(root, "attach");

@@ -60,6 +60,7 @@ struct config {
     unsigned n_preserved;
     const msgpack_object *attach; /* or NULL */
     const msgpack_object_array *remove; /* or NULL */
+    const msgpack_object_array *cleanup; /* or NULL; each element is a list of words that make sense */
     struct msg msg;
     char *bytes; /* owned: what msg refers to */
     size_t size;
@@ -71,6 +72,10 @@ int config_first_preserved(const struct config *config);
 int config_first_foreign(const struct config *config);
 /* Parse; takes `bytes` (malloc'ed). 0 or -errno, then *what names the key that is wrong. */
 int config_init(struct config *config, char *bytes, size_t size, const char **what);
+/* Steps of the clean-up: how many; whether one executes a program; its words, NULL-terminated (NULL: no memory). */
+unsigned config_n_steps(const struct config *config);
+bool config_step_executes(const struct config *config, unsigned step);
+const char *const *config_step_words(struct config *config, unsigned step);
 void config_deinit(struct config *config);
 
 #endif

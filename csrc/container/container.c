@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "container/cleanup.h"
 #include "container/control.h"
 #include "container/ending.h"
 #include "container/launch.h"
@@ -58,6 +59,10 @@ static void backoff_due(struct timer *timer)
     }
     if (container->state == CONTAINER_DELETING) {
         begin_delete(container);
+        return;
+    }
+    if (container->state == CONTAINER_CLEANING) {
+        cleanup_due(container);
         return;
     }
     if (container->state != CONTAINER_DONE)
@@ -209,11 +214,18 @@ void container_run_failed(struct container *container, const struct failure *fai
 
 void container_finish(struct container *container)
 {
+    container->state = CONTAINER_CLEANING;
+    container->delete_tries = 0;
+    tell_end(container);
+    cleanup_go_on(container);
+}
+
+void container_leave(struct container *container)
+{
     struct monitor *monitor = container->monitor;
     struct client *next;
 
     container->state = CONTAINER_DONE;
-    tell_end(container);
     if (monitor->config->remove != NULL && monitor->config->remove->size > 0 && !container->keep)
         ending_remove(container);
     ending_leave(monitor);
@@ -348,8 +360,12 @@ void container_resumed(struct container *container)
         if (!timer_is_set(&container->backoff))
             timer_set(&container->backoff, container->backoff_ns);
         break;
+    case CONTAINER_CLEANING:
+        if (container->call.kind != TASK_CLEAN_UP || !runtime_resume(&container->call))
+            container_finish(container);
+        break;
     case CONTAINER_DONE:
-        container_finish(container);
+        container_leave(container);
         break;
     }
 }
@@ -366,12 +382,17 @@ void container_bind(struct container *container, struct monitor *monitor)
     container->main.log = &monitor->log;
 }
 
+static runtime_done_fn done_of(enum native_task kind)
+{
+    return kind == TASK_RUN ? launch_done : kind == TASK_CLEAN_UP ? cleanup_step_done : delete_done;
+}
+
 void container_bind_calls(struct container *container)
 {
     struct loop *loop = &container->monitor->hub.loop;
 
     container->call.stdio = container->call.kind == TASK_RUN ? &container->stdio : NULL;
-    runtime_bind(&container->call, container->call.kind == TASK_RUN ? launch_done : delete_done);
+    runtime_bind(&container->call, done_of(container->call.kind));
     container_bind_pausing(container);
     source_bind(loop, &container->oom, EPOLLIN, launch_oom_ready);
     timer_bind(loop, &container->backoff, backoff_due);

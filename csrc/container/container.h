@@ -4,7 +4,8 @@
  *
  *   STARTING ──▶ RUNNING ──▶ DELETING ──▶ (restart?) ──▶ BACKOFF ──▶ STARTING
  *       │                        │ no
- *       └──(first start failed)──┴──▶ DONE     the monitor lives on only until its clients have their last bytes
+ *       └──(first start failed)──┴──▶ CLEANING ──▶ DONE     the monitor lives on only until its clients have their
+ *                                                           last bytes
  *
  * RUNNING ends when the main session has ended (process gone, output drained). The exit record is durable before
  * anybody is told. `paused` is a property of RUNNING.
@@ -31,6 +32,7 @@ enum container_state {
     CONTAINER_DELETING,
     CONTAINER_BACKOFF,
     CONTAINER_DONE,
+    CONTAINER_CLEANING,
 };
 
 /* What goes into an exit record (docs/architecture.md, "Exit record"). */
@@ -63,6 +65,7 @@ struct container {
     bool keep; /* stopped only to be started again: no removal */
     bool kill_sent; /* the stop's time was over */
     bool timed_out;
+    bool cleanup_left; /* not all could be undone: others will */
     bool gone; /* removal steps are done, or there are none */
     bool last_use; /* the image has no other user left */
     bool prepared; /* record, log and timers are there */
@@ -74,6 +77,7 @@ struct container {
     struct timer stop_bound, time_limit, backoff, early;
     int64_t backoff_ns;
     unsigned restarts, delete_tries;
+    unsigned cleaned; /* steps of the clean-up that are done */
 };
 
 /* Safe to deinit from here on. 0 or -errno. */
@@ -96,8 +100,10 @@ void container_bind_calls(struct container *container);
 void container_run_failed(struct container *container, const struct failure *failure);
 void container_run_over(struct container *container);
 
-/* The last step, from whatever state: remove what is to be removed, tell, leave. */
+/* The last steps, from whatever state: clean up (cleanup.h), then leave. */
 void container_finish(struct container *container);
+/* Remove what is to be removed, tell, let go. */
+void container_leave(struct container *container);
 
 /* requests.c */
 

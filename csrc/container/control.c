@@ -248,7 +248,7 @@ static void handle_status(struct client *client, struct msg *request)
 {
     static const char *const names[] = {
         [CONTAINER_STARTING] = "starting",  [CONTAINER_RUNNING] = "running", [CONTAINER_DELETING] = "exited",
-        [CONTAINER_BACKOFF] = "restarting", [CONTAINER_DONE] = "exited",
+        [CONTAINER_BACKOFF] = "restarting", [CONTAINER_DONE] = "exited",     [CONTAINER_CLEANING] = "exited",
     };
     struct monitor *monitor = monitor_of(client->hub);
     const struct container *container = &monitor->container;

@@ -236,15 +236,20 @@ void ending_leave_unopened(const struct config *config)
     free(lock);
 }
 
+static bool stays(const char *name, bool cleanup_left)
+{
+    return strcmp(name, "state") == 0 || strcmp(name, "lock") == 0 || (cleanup_left && strcmp(name, "cleanup") == 0);
+}
+
 /* A lock without a state file would look like a start: the two go last, and together. */
-static void empty_folder(int dir_fd)
+static void empty_folder(int dir_fd, bool cleanup_left)
 {
     int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
     struct dirent *entry;
 
     while (dir != NULL && (entry = readdir(dir)) != NULL)
-        if (strcmp(entry->d_name, "state") != 0 && strcmp(entry->d_name, "lock") != 0)
+        if (!stays(entry->d_name, cleanup_left))
             unlinkat(dir_fd, entry->d_name, 0);
     if (dir != NULL)
         closedir(dir);
@@ -266,7 +271,7 @@ void ending_leave(struct monitor *monitor)
     /* What failed once may go a second time. */
     for (int i = 0; i < 2; i++) {
         if (monitor->run_dir_fd >= 0)
-            empty_folder(monitor->run_dir_fd);
+            empty_folder(monitor->run_dir_fd, monitor->container.cleanup_left);
         if (rmdir(monitor->config->run_dir) == 0 || errno == ENOENT)
             break;
     }

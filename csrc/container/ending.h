@@ -26,7 +26,10 @@ void ending_write_state(struct container *container, const char *status);
 void ending_put_state(const struct container *container, const char *status, struct msg_out *out);
 /* Run the removal steps (see docs/architecture.md, `remove`), keeping the record for late waiters. */
 void ending_remove(struct container *container);
-/* Empty and remove the run folder and let the lock go: from now on there is no monitor to be seen. */
+/*
+ * Empty and remove the run folder (but for what tells others what is to be undone) and let the lock go: from now on
+ * there is no monitor to be seen.
+ */
 void ending_leave(struct monitor *monitor);
 /* The same for a run folder that could not even be opened: all there is in it is the lock that came with us. */
 void ending_leave_unopened(const struct config *config);

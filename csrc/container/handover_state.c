@@ -80,6 +80,8 @@ static const struct field container_fields[] = {
     FIELD(struct container, backoff_ns, FIELD_NUMBER),
     FIELD(struct container, restarts, FIELD_NUMBER),
     FIELD(struct container, delete_tries, FIELD_NUMBER),
+    FIELD(struct container, cleaned, FIELD_NUMBER),
+    FIELD(struct container, cleanup_left, FIELD_NUMBER),
 };
 
 static const struct field exec_fields[] = {
@@ -103,13 +105,21 @@ static const struct field session_fields[] = {
 };
 
 static const struct field call_fields[] = {
-    FIELD(struct runtime_call, state, FIELD_NUMBER),       FIELD(struct runtime_call, kind, FIELD_NUMBER),
-    FIELD(struct runtime_call, number, FIELD_NUMBER),      FIELD(struct runtime_call, phase, FIELD_WORDS),
-    FIELD(struct runtime_call, unlogged, FIELD_NUMBER),    FIELD(struct runtime_call, tty, FIELD_NUMBER),
-    FIELD(struct runtime_call, passthrough, FIELD_NUMBER), FIELD(struct runtime_call, with_stdin, FIELD_NUMBER),
-    FIELD(struct runtime_call, uid, FIELD_NUMBER),         FIELD(struct runtime_call, gid, FIELD_NUMBER),
-    FIELD(struct runtime_call, child.pid, FIELD_NUMBER),   FIELD(struct runtime_call, child.pidfd.fd, FIELD_NUMBER),
-    FIELD(struct runtime_call, end.known, FIELD_NUMBER),   FIELD(struct runtime_call, end.status, FIELD_NUMBER),
+    FIELD(struct runtime_call, state, FIELD_NUMBER),
+    FIELD(struct runtime_call, kind, FIELD_NUMBER),
+    FIELD(struct runtime_call, number, FIELD_NUMBER),
+    FIELD(struct runtime_call, item, FIELD_NUMBER),
+    FIELD(struct runtime_call, phase, FIELD_WORDS),
+    FIELD(struct runtime_call, unlogged, FIELD_NUMBER),
+    FIELD(struct runtime_call, tty, FIELD_NUMBER),
+    FIELD(struct runtime_call, passthrough, FIELD_NUMBER),
+    FIELD(struct runtime_call, with_stdin, FIELD_NUMBER),
+    FIELD(struct runtime_call, uid, FIELD_NUMBER),
+    FIELD(struct runtime_call, gid, FIELD_NUMBER),
+    FIELD(struct runtime_call, child.pid, FIELD_NUMBER),
+    FIELD(struct runtime_call, child.pidfd.fd, FIELD_NUMBER),
+    FIELD(struct runtime_call, end.known, FIELD_NUMBER),
+    FIELD(struct runtime_call, end.status, FIELD_NUMBER),
 };
 
 static const struct field client_fields[] = {

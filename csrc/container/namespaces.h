@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Namespaces that come to the monitor as descriptors: each is bound on a path of the keeper's own mount namespace, where
- * the runtime finds it by the name that config.json has. Nobody else's mount namespace has that name; it lives as long
- * as the keeper, also across restarts, and others reach it through /proc/<keeper>/root.
+ * Namespaces that come to the monitor as descriptors: each is bound on a path of the keeper's own mount namespace,
+ * where the runtime finds it by the name that config.json has. Nobody else's mount namespace has that name; it lives as
+ * long as the keeper, also across restarts, and others reach it through /proc/<keeper>/root.
  */
 #ifndef REMORA_CONTAINER_NAMESPACES_H
 #define REMORA_CONTAINER_NAMESPACES_H

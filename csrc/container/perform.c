@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -118,6 +119,7 @@ static bool compose(struct command *command, const struct native *native, const 
         break;
     case TASK_REMOVE:
     case TASK_TRY_UPGRADE:
+    case TASK_CLEAN_UP:
         return false;
     }
     add(command, config->id);
@@ -190,6 +192,40 @@ static void remove_container(struct native *native, struct task *task)
         remove_step(native, task, &steps->ptr[i]);
 }
 
+/* ---- clean-up ---- */
+
+/* A program of the configuration with the first word after "execute" as its input; nobody reads what it says. */
+static void execute_step(struct native *native, struct board *board, struct task *task, const char *const *words)
+{
+    CLEANUP_FD int input = memfd_create("remora-cleanup", MFD_CLOEXEC);
+    int stdio[3] = {input, -1, -1};
+
+    task->result = input < 0 ? -errno : fd_write_all(input, words[1], strlen(words[1]));
+    if (task->result == 0 && lseek(input, 0, SEEK_SET) < 0)
+        task->result = -errno;
+    if (task->result == 0)
+        keeper_execute(board, task, words + 2, native->config.environment, stdio);
+}
+
+static void clean_up(struct native *native, struct board *board, struct task *task)
+{
+    const char *const *words;
+
+    if (task->item >= config_n_steps(&native->config))
+        return;
+    words = config_step_words(&native->config, task->item);
+    task->n_kept = 0;
+    task->pipes = false;
+    if (words == NULL) {
+        task->result = -ENOMEM;
+    } else if (config_step_executes(&native->config, task->item)) {
+        execute_step(native, board, task, words);
+    } else {
+        unlink(words[1]);
+        task->result = 0;
+    }
+}
+
 void native_perform(void *state, struct board *board, struct task *task)
 {
     struct native *native = state;
@@ -202,6 +238,8 @@ void native_perform(void *state, struct board *board, struct task *task)
         remove_container(native, task);
     } else if (task->kind == TASK_TRY_UPGRADE) {
         task->result = handover_try(native, task->kept[0]);
+    } else if (task->kind == TASK_CLEAN_UP) {
+        clean_up(native, board, task);
     } else if (compose(&command, native, task)) {
         keeper_execute(board, task, command.argv, native->config.environment,
                        task->kind == TASK_RUN && native->config.passthrough ? handed_on : NULL);

@@ -150,6 +150,7 @@ int container_stop(struct container *container, int signal, int64_t timeout)
         timer_clear(&container->backoff);
         container_finish(container);
         return 0;
+    case CONTAINER_CLEANING:
     case CONTAINER_DONE:
         return -ESRCH;
     case CONTAINER_STARTING:

@@ -86,6 +86,7 @@ int runtime_start(struct runtime_call *call, const int *kept, size_t n_kept)
     struct task task = {
         .kind = call->kind,
         .number = monitor->n_calls++,
+        .item = call->item,
         .n_kept = n_kept,
         .tty = call->tty,
         .pipes = call->stdio != NULL && !call->tty && !call->passthrough,

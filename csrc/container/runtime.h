@@ -30,6 +30,7 @@ enum native_task {
     TASK_UNPAUSE,
     TASK_REMOVE, /* the removal steps of the configuration; no program */
     TASK_TRY_UPGRADE, /* whether the program that is installed now understands the state in the first descriptor */
+    TASK_CLEAN_UP, /* a step of the clean-up: a file is removed, or a program executed */
 };
 
 enum call_state {
@@ -46,6 +47,7 @@ struct runtime_call {
     const char *phase; /* static words for messages: "start container" */
     runtime_done_fn done; /* failure is NULL when all went well */
     unsigned number; /* of its log */
+    unsigned item; /* of the configuration: which step */
     bool unlogged; /* nobody reads why it failed: it does without a log, which a full disk would not take */
     bool tty; /* it gets a console socket instead of pipes */
     bool passthrough; /* neither: it gets the spawner's own stdio */

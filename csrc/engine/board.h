@@ -39,6 +39,7 @@ struct task {
     _Atomic int state;
     int kind; /* of the program's own enum */
     unsigned number; /* for scratch names */
+    unsigned item; /* which of several that the keeper knows by itself */
     int kept[EXECUTE_KEPT_MAX]; /* the executed program gets them as 3, 4, … */
     size_t n_kept;
     bool tty;
