@@ -70,7 +70,9 @@ def start(argv: Sequence[str], *, stdin: int, stdout: int, stderr: int) -> int:
 
     Raises FileNotFoundError when it is not there.
     """
-    return _spawn(argv, None, None, [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in ((stdin, 0), (stdout, 1), (stderr, 2))])
+    return _spawn(
+        argv, None, None, [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in ((stdin, 0), (stdout, 1), (stderr, 2))]
+    )
 
 
 def _wait(pid: int) -> int:

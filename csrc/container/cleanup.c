@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "container/helpers.h"
 #include "container/monitor.h"
 
 #define STEP_NS (10 * SECOND_NS)
@@ -47,6 +48,8 @@ void cleanup_go_on(struct container *container)
 {
     unsigned n = config_n_steps(container->monitor->config);
 
+    if (!helpers_gone(container))
+        return; /* the last one that goes comes back to this */
     while (container->cleaned < n) {
         int r = take_step(container);
 

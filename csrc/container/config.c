@@ -11,6 +11,7 @@
 
 #define PRESERVED_MAX 1024
 #define STEPS_MAX 1024
+#define HELPERS_MAX 8
 
 /* A NULL-terminated vector of the texts of an array, in the message's zone; NULL when it isn't one. */
 static char **texts(struct config *config, const msgpack_object_array *array, size_t *n)
@@ -117,6 +118,41 @@ static int parse_namespaces(struct config *config)
     return 0;
 }
 
+static bool is_below(const char *path, const char *folder)
+{
+    size_t length = strlen(folder);
+
+    return strncmp(path, folder, length) == 0 && path[length] == '/' && strchr(path + length + 1, '/') == NULL;
+}
+
+static int parse_helpers(struct config *config)
+{
+    const msgpack_object_array *array;
+    struct config_helper *helpers;
+    int r = get_list(config, "helpers", HELPERS_MAX, &array);
+
+    if (r < 0 || array == NULL || array->size == 0)
+        return r;
+    helpers = msgpack_zone_malloc(&config->msg.zone, array->size * sizeof(*helpers));
+    if (helpers == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < array->size; i++) {
+        const msgpack_object_array *argv = msg_array(&array->ptr[i], "argv");
+
+        helpers[i] = (struct config_helper){
+            .name = msg_text(&config->msg, &array->ptr[i], "name", ""),
+            .argv = (const char *const *)texts(config, argv, NULL),
+            .pidfile = msg_text(&config->msg, &array->ptr[i], "pidfile", ""),
+        };
+        if (helpers[i].name[0] == 0 || helpers[i].argv == NULL || helpers[i].argv[0] == NULL ||
+            !is_below(helpers[i].pidfile, config->run_dir))
+            return -EINVAL;
+    }
+    config->helpers = helpers;
+    config->n_helpers = array->size;
+    return 0;
+}
+
 /* Not made into vectors before they are needed: the texts may be long, and are needed once. */
 static bool is_step(const msgpack_object *step)
 {
@@ -128,7 +164,9 @@ static bool is_step(const msgpack_object *step)
         if (words[i].type != MSGPACK_OBJECT_STR ||
             (words[i].via.str.size > 0 && memchr(words[i].via.str.ptr, 0, words[i].via.str.size) != NULL))
             return false;
-    return is_word(&words[0], "execute") ? step->via.array.size > 2 : is_word(&words[0], "unlink");
+    if (is_word(&words[0], "execute"))
+        return step->via.array.size > 2;
+    return is_word(&words[0], "unlink") && words[1].via.str.size > 0 && words[1].via.str.ptr[0] == '/';
 }
 
 static int parse_cleanup(struct config *config)
@@ -201,6 +239,10 @@ static int parse(struct config *config, const char **what)
         return -EINVAL;
     *what = "namespaces";
     r = parse_namespaces(config);
+    if (r < 0)
+        return r;
+    *what = "helpers";
+    r = parse_helpers(config);
     if (r < 0)
         return r;
     *what = "cleanup";

@@ -23,6 +23,13 @@ enum handed_over {
     FD_PRESERVED = 7,
 };
 
+/* A program that has to run as long as the container does (helpers.h). */
+struct config_helper {
+    const char *name;
+    const char *const *argv; /* NULL-terminated */
+    const char *pidfile; /* in the run folder */
+};
+
 enum restart_policy {
     RESTART_NO,
     RESTART_ON_FAILURE,
@@ -57,6 +64,8 @@ struct config {
     bool passthrough; /* the container has the spawner's own stdio: three descriptors before the preserved ones */
     unsigned n_namespaces; /* as many descriptors come before the preserved ones */
     const struct config_namespace *namespaces;
+    unsigned n_helpers;
+    const struct config_helper *helpers;
     unsigned n_preserved;
     const msgpack_object *attach; /* or NULL */
     const msgpack_object_array *remove; /* or NULL */

@@ -12,6 +12,7 @@
 #include "container/cleanup.h"
 #include "container/control.h"
 #include "container/ending.h"
+#include "container/helpers.h"
 #include "container/launch.h"
 #include "container/monitor.h"
 #include "container/perform.h"
@@ -35,8 +36,10 @@ static void stop_bound_due(struct timer *timer)
     struct container *container = container_of(timer, struct container, stop_bound);
 
     container->kill_sent = true;
-    /* A runtime that doesn't come to its end must not keep the container from its own. */
+    /* A runtime that doesn't come to its end must not keep the container from its own, nor a helper before it. */
     child_signal(container->state == CONTAINER_STARTING ? &container->call.child : &container->main.process, SIGKILL);
+    if (container->state == CONTAINER_STARTING)
+        helpers_interrupt(container);
 }
 
 static void time_limit_due(struct timer *timer)
@@ -171,6 +174,8 @@ void container_run_over(struct container *container)
         tell_end(container);
     source_remove(&container->oom);
     cgroup_deinit(&container->cgroup);
+    if (!will_restart(container))
+        helpers_end(container);
     container->delete_tries = 0;
     begin_delete(container);
 }
@@ -217,6 +222,7 @@ void container_finish(struct container *container)
     container->state = CONTAINER_CLEANING;
     container->delete_tries = 0;
     tell_end(container);
+    helpers_end(container);
     cleanup_go_on(container);
 }
 
@@ -305,6 +311,7 @@ void container_deinit(struct container *container)
     source_remove(&container->oom);
     cgroup_deinit(&container->cgroup);
     record_deinit(&container->record);
+    helpers_deinit(container);
     timer_deinit(&container->stop_bound);
     timer_deinit(&container->time_limit);
     timer_deinit(&container->backoff);
@@ -329,6 +336,7 @@ void container_resume(struct container *container)
     timer_resume(&container->backoff);
     timer_resume(&container->early);
     session_resume(&container->main, &container->stdio);
+    helpers_resume(container);
     runtime_know(&container->call);
     runtime_know(&container->pausing);
 }
@@ -338,10 +346,17 @@ void container_resumed(struct container *container)
     runtime_resume(&container->pausing);
     switch (container->state) {
     case CONTAINER_STARTING:
-        if (!container->prepared)
+        if (!container->prepared) {
             container_start(container);
-        else if (!runtime_resume(&container->call))
-            launch_begin(container);
+            break;
+        }
+        if (!runtime_resume(&container->call)) {
+            helpers_resumed(container);
+            if (container->state == CONTAINER_STARTING && !runtime_under_way(&container->call))
+                launch_begin(container);
+            break;
+        }
+        helpers_resumed(container);
         break;
     case CONTAINER_RUNNING:
         /* A call that is still in ENDED did not come to the end of its `done`: this does the rest of that. */
@@ -350,18 +365,24 @@ void container_resumed(struct container *container)
         launch_forget(container);
         launch_tell(container);
         container_deliver(container);
+        helpers_resumed(container);
         session_resumed(&container->main);
         break;
     case CONTAINER_DELETING:
+        helpers_resumed(container);
         if (container->call.kind != TASK_DELETE || !runtime_resume(&container->call))
             container_run_over(container);
         break;
     case CONTAINER_BACKOFF:
+        helpers_resumed(container);
         if (!timer_is_set(&container->backoff))
             timer_set(&container->backoff, container->backoff_ns);
         break;
     case CONTAINER_CLEANING:
-        if (container->call.kind != TASK_CLEAN_UP || !runtime_resume(&container->call))
+        if (container->call.kind == TASK_CLEAN_UP && runtime_resume(&container->call))
+            break;
+        helpers_resumed(container); /* the last one that goes may go on with it */
+        if (container->state == CONTAINER_CLEANING && !runtime_under_way(&container->call))
             container_finish(container);
         break;
     case CONTAINER_DONE:

@@ -65,6 +65,7 @@ struct container {
     bool keep; /* stopped only to be started again: no removal */
     bool kill_sent; /* the stop's time was over */
     bool timed_out;
+    bool helpers_over; /* none is started any more (helpers.h) */
     bool cleanup_left; /* not all could be undone: others will */
     bool gone; /* removal steps are done, or there are none */
     bool last_use; /* the image has no other user left */
@@ -100,7 +101,7 @@ void container_bind_calls(struct container *container);
 void container_run_failed(struct container *container, const struct failure *failure);
 void container_run_over(struct container *container);
 
-/* The last steps, from whatever state: clean up (cleanup.h), then leave. */
+/* The last steps, from whatever state: end the helpers, clean up (cleanup.h), then leave. */
 void container_finish(struct container *container);
 /* Remove what is to be removed, tell, let go. */
 void container_leave(struct container *container);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "container/ending.h"
+#include "container/helpers.h"
 #include "container/monitor.h"
 #include "container/reply.h"
 #include "container/tell.h"
@@ -257,7 +258,7 @@ static void handle_status(struct client *client, struct msg *request)
 
     (void)request;
     ending_put_state(container, container->paused ? "paused" : names[container->state], &state);
-    msg_out_init(&reply, 10);
+    msg_out_init(&reply, 11);
     msg_put_text(&reply, "op", "status");
     msg_put_bool(&reply, "ok", true);
     msg_put_text(&reply, "version", remora_version());
@@ -269,6 +270,7 @@ static void handle_status(struct client *client, struct msg *request)
     msg_put_key(&reply, "state");
     msgpack_sbuffer_write(&reply.buffer, state.buffer.data, state.buffer.size);
     exec_put_list(monitor_of(client->hub), &reply);
+    helpers_put(monitor, &reply);
     client_send_map(client, REMORA_PACKET_CONTROL, &reply);
 }
 

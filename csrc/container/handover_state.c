@@ -6,6 +6,7 @@
 
 #include "container/control.h"
 #include "container/handover.h"
+#include "container/helpers.h"
 #include "container/monitor.h"
 #include "container/work.h"
 #include "util/fields.h"
@@ -82,6 +83,7 @@ static const struct field container_fields[] = {
     FIELD(struct container, delete_tries, FIELD_NUMBER),
     FIELD(struct container, cleaned, FIELD_NUMBER),
     FIELD(struct container, cleanup_left, FIELD_NUMBER),
+    FIELD(struct container, helpers_over, FIELD_NUMBER),
 };
 
 static const struct field exec_fields[] = {
@@ -105,21 +107,14 @@ static const struct field session_fields[] = {
 };
 
 static const struct field call_fields[] = {
-    FIELD(struct runtime_call, state, FIELD_NUMBER),
-    FIELD(struct runtime_call, kind, FIELD_NUMBER),
-    FIELD(struct runtime_call, number, FIELD_NUMBER),
-    FIELD(struct runtime_call, item, FIELD_NUMBER),
-    FIELD(struct runtime_call, phase, FIELD_WORDS),
-    FIELD(struct runtime_call, unlogged, FIELD_NUMBER),
-    FIELD(struct runtime_call, tty, FIELD_NUMBER),
-    FIELD(struct runtime_call, passthrough, FIELD_NUMBER),
-    FIELD(struct runtime_call, with_stdin, FIELD_NUMBER),
-    FIELD(struct runtime_call, uid, FIELD_NUMBER),
-    FIELD(struct runtime_call, gid, FIELD_NUMBER),
-    FIELD(struct runtime_call, child.pid, FIELD_NUMBER),
-    FIELD(struct runtime_call, child.pidfd.fd, FIELD_NUMBER),
-    FIELD(struct runtime_call, end.known, FIELD_NUMBER),
-    FIELD(struct runtime_call, end.status, FIELD_NUMBER),
+    FIELD(struct runtime_call, state, FIELD_NUMBER),       FIELD(struct runtime_call, kind, FIELD_NUMBER),
+    FIELD(struct runtime_call, words, FIELD_NUMBER),       FIELD(struct runtime_call, number, FIELD_NUMBER),
+    FIELD(struct runtime_call, item, FIELD_NUMBER),        FIELD(struct runtime_call, phase, FIELD_WORDS),
+    FIELD(struct runtime_call, unlogged, FIELD_NUMBER),    FIELD(struct runtime_call, tty, FIELD_NUMBER),
+    FIELD(struct runtime_call, passthrough, FIELD_NUMBER), FIELD(struct runtime_call, with_stdin, FIELD_NUMBER),
+    FIELD(struct runtime_call, uid, FIELD_NUMBER),         FIELD(struct runtime_call, gid, FIELD_NUMBER),
+    FIELD(struct runtime_call, child.pid, FIELD_NUMBER),   FIELD(struct runtime_call, child.pidfd.fd, FIELD_NUMBER),
+    FIELD(struct runtime_call, end.known, FIELD_NUMBER),   FIELD(struct runtime_call, end.status, FIELD_NUMBER),
 };
 
 static const struct field client_fields[] = {
@@ -130,6 +125,18 @@ static const struct field client_fields[] = {
     FIELD(struct client, closing, FIELD_NUMBER),    FIELD(struct client, hung_up, FIELD_NUMBER),
     FIELD(struct client, input_over, FIELD_NUMBER), FIELD(struct client, wait, FIELD_NUMBER),
     FIELD(struct client, wait_op, FIELD_WORDS),     FIELD(struct client, killed, FIELD_NUMBER),
+};
+
+static const struct field helper_fields[] = {
+    FIELD(struct helper, state, FIELD_NUMBER),
+    FIELD(struct helper, late, FIELD_NUMBER),
+    FIELD(struct helper, starts, FIELD_NUMBER),
+    FIELD(struct helper, started_mono_ns, FIELD_NUMBER),
+    FIELD(struct helper, backoff_ns, FIELD_NUMBER),
+    FIELD(struct helper, error, FIELD_TEXT),
+    FIELD(struct helper, process.pid, FIELD_NUMBER),
+    FIELD(struct helper, process.pidfd.fd, FIELD_NUMBER),
+    FIELD(struct helper, timer.deadline_ns, FIELD_NUMBER),
 };
 
 /* ---- saving ---- */
@@ -175,6 +182,22 @@ static void put_exec(struct msg_out *out, const struct exec *exec)
     put_session(out, &exec->session);
 }
 
+/* By their numbers; one that was never started is an empty map. */
+static void put_helpers(struct msg_out *out, const struct monitor *monitor)
+{
+    msg_put_key(out, "helpers");
+    msgpack_pack_array(&out->packer, monitor->config->n_helpers);
+    for (unsigned i = 0; i < monitor->config->n_helpers; i++) {
+        const struct helper *helper = &monitor->helpers[i];
+
+        msgpack_pack_map(&out->packer, helper->monitor != NULL ? COUNT(helper_fields) + 1 : 0);
+        if (helper->monitor == NULL)
+            continue;
+        fields_save(helper_fields, COUNT(helper_fields), helper, out);
+        put_call(out, "call", &helper->call);
+    }
+}
+
 static void put_packet(void *context, const char *bytes, size_t size)
 {
     put_bytes(context, bytes, size);
@@ -211,7 +234,7 @@ void handover_put(struct monitor *monitor, struct msg_out *out)
     const struct container *container = &monitor->container;
     size_t n_execs = 0, n_clients = 0;
 
-    msg_out_init(out, 6 + COUNT(monitor_fields));
+    msg_out_init(out, 7 + COUNT(monitor_fields));
     msg_put_int(out, "version", STATE_VERSION);
     fields_save(monitor_fields, COUNT(monitor_fields), monitor, out);
     log_save(&monitor->log, out);
@@ -223,6 +246,7 @@ void handover_put(struct monitor *monitor, struct msg_out *out)
     put_session(out, &container->main);
     for (const struct exec *exec = monitor->execs; exec != NULL; exec = exec->next)
         n_execs++;
+    put_helpers(out, monitor);
     msg_put_key(out, "execs");
     msgpack_pack_array(&out->packer, n_execs);
     for (const struct exec *exec = monitor->execs; exec != NULL; exec = exec->next)
@@ -272,7 +296,7 @@ static int get_session(struct session *session, struct msg *msg, const msgpack_o
 static int get_call(struct runtime_call *call, struct monitor *monitor, struct msg *msg, const msgpack_object *map)
 {
     call->monitor = monitor;
-    call->child.pidfd.fd = -1;
+    call->child.pidfd.fd = call->words = -1;
     return map == NULL ? -EBADMSG : fields_load(call_fields, COUNT(call_fields), call, msg, map);
 }
 
@@ -329,6 +353,25 @@ static int get_exec(struct monitor *monitor, struct msg *msg, const msgpack_obje
     exec_bind_call(exec);
     exec->next = monitor->execs;
     monitor->execs = exec;
+    return r;
+}
+
+static int get_helpers(struct monitor *monitor, struct msg *msg, const msgpack_object_array *helpers)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; r == 0 && helpers != NULL && i < helpers->size && i < monitor->config->n_helpers; i++) {
+        struct helper *helper = &monitor->helpers[i];
+
+        if (msg_get(&helpers->ptr[i], "state") == NULL)
+            continue;
+        helper->process.pidfd.fd = -1;
+        r = fields_load(helper_fields, COUNT(helper_fields), helper, msg, &helpers->ptr[i]);
+        if (r == 0)
+            r = get_call(&helper->call, monitor, msg, msg_get(&helpers->ptr[i], "call"));
+        if (r == 0)
+            helper_bind(monitor, helper);
+    }
     return r;
 }
 
@@ -396,6 +439,9 @@ int handover_get(struct monitor *monitor, struct msg *msg, const char **what)
     *what = "container";
     if (r == 0)
         r = get_container(monitor, msg, msg_get(root, "container"));
+    *what = "helpers";
+    if (r == 0)
+        r = get_helpers(monitor, msg, msg_array(root, "helpers"));
     *what = "log";
     if (r == 0 && monitor->container.prepared)
         r = log_load(&monitor->log, msg_get(root, "log"), &monitor->config->log);

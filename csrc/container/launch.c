@@ -9,6 +9,7 @@
 
 #include "container/control.h"
 #include "container/ending.h"
+#include "container/helpers.h"
 #include "container/monitor.h"
 #include "container/perform.h"
 #include "container/tell.h"
@@ -165,6 +166,8 @@ void launch_begin(struct container *container)
 
     container->state = CONTAINER_STARTING;
     container->timed_out = container->kill_sent = container->start_told = false;
+    if (!helpers_up(container))
+        return; /* called again once they are, unless one of them fails */
     if (start_runtime(container, &failure) < 0)
         container_run_failed(container, &failure);
 }

@@ -8,7 +8,7 @@
 
 #include "container/container.h"
 
-/* Start; failures end the run (container_run_failed). */
+/* Start, the helpers first; failures end the run (container_run_failed). May be called again while it is at it. */
 void launch_begin(struct container *container);
 /* The runtime call of the start is over. */
 void launch_done(struct runtime_call *call, const struct failure *failure);

@@ -38,6 +38,7 @@ struct monitor {
     /* Rarely touched, after the log's large buffers: pages that an idle monitor mostly does without. */
     struct failure early_failure; /* of what the keeper did before there was a worker; phase NULL: none */
     struct exec_results exec_results;
+    struct helper *helpers; /* in kept memory apart, as many as are configured; NULL: none are */
 };
 
 static inline struct monitor *monitor_of(struct hub *hub)

@@ -119,6 +119,7 @@ static bool compose(struct command *command, const struct native *native, const 
         break;
     case TASK_REMOVE:
     case TASK_TRY_UPGRADE:
+    case TASK_HELP:
     case TASK_CLEAN_UP:
         return false;
     }
@@ -192,6 +193,28 @@ static void remove_container(struct native *native, struct task *task)
         remove_step(native, task, &steps->ptr[i]);
 }
 
+/* ---- helpers ---- */
+
+static void help(struct native *native, struct board *board, struct task *task)
+{
+    CLEANUP_FD int words = -1;
+    int stdio[3] = {-1, -1, -1};
+
+    if (task->item >= native->config.n_helpers)
+        return;
+    words = memfd_create("remora-helper", MFD_CLOEXEC);
+    if (words < 0 || fcntl(words, F_SETFL, O_APPEND) < 0) {
+        task->result = -errno;
+        return;
+    }
+    stdio[STDERR_FILENO] = words;
+    task->n_kept = 0;
+    task->pipes = false;
+    keeper_execute(board, task, native->config.helpers[task->item].argv, native->config.environment, stdio);
+    if (task->result == 0)
+        task->err = fd_take(&words);
+}
+
 /* ---- clean-up ---- */
 
 /* A program of the configuration with the first word after "execute" as its input; nobody reads what it says. */
@@ -238,6 +261,8 @@ void native_perform(void *state, struct board *board, struct task *task)
         remove_container(native, task);
     } else if (task->kind == TASK_TRY_UPGRADE) {
         task->result = handover_try(native, task->kept[0]);
+    } else if (task->kind == TASK_HELP) {
+        help(native, board, task);
     } else if (task->kind == TASK_CLEAN_UP) {
         clean_up(native, board, task);
     } else if (compose(&command, native, task)) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the keeper of a native monitor does for its worker (runtime.h, enum native_task): runtime calls, the clean-up
- * and the removal of the container. Every word of a command line and every path comes from the configuration, which
- * only the keeper's own memory and a sealed descriptor hold; of a task only numbers, flags and descriptors count.
+ * What the keeper of a native monitor does for its worker (runtime.h, enum native_task): runtime calls, helpers, the
+ * clean-up and the removal of the container. Every word of a command line and every path comes from the configuration,
+ * which only the keeper's own memory and a sealed descriptor hold; of a task only numbers, flags and descriptors count.
  */
 #ifndef REMORA_CONTAINER_PERFORM_H
 #define REMORA_CONTAINER_PERFORM_H

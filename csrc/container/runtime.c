@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@
 void runtime_prepare(struct runtime_call *call, struct monitor *monitor, enum native_task kind, const char *phase,
                      runtime_done_fn done)
 {
-    *call = (struct runtime_call){.monitor = monitor, .kind = kind, .phase = phase, .done = done};
+    *call = (struct runtime_call){.monitor = monitor, .kind = kind, .phase = phase, .done = done, .words = -1};
 }
 
 bool runtime_under_way(const struct runtime_call *call)
@@ -26,26 +27,63 @@ bool runtime_under_way(const struct runtime_call *call)
     return call->state != CALL_IDLE;
 }
 
+void runtime_forget(struct runtime_call *call)
+{
+    if (call->state != CALL_ENDED)
+        return;
+    call->state = CALL_IDLE;
+    fd_close(&call->words);
+}
+
+/* Why a program that is no runtime failed: its last words. */
+static void describe_program(const struct runtime_call *call, const char *name, struct failure *failure)
+{
+    char output[ERROR_OUTPUT_MAX];
+    struct stat status = {0};
+    off_t from = 0;
+    ssize_t n = 0;
+
+    /* Not by seeking: the position is shared with who writes. */
+    if (call->words >= 0 && fstat(call->words, &status) == 0) {
+        from = status.st_size > (off_t)sizeof(output) ? status.st_size - (off_t)sizeof(output) : 0;
+        n = pread(call->words, output, sizeof(output), from);
+    }
+    failure_program(failure, call->phase, name, output, n > 0 ? (size_t)n : 0,
+                    call->end.known ? call->end.status : SIGKILL);
+}
+
+static void describe(const struct runtime_call *call, struct failure *failure)
+{
+    const struct monitor *monitor = call->monitor;
+    char name[PERFORM_NAME_MAX], output[ERROR_OUTPUT_MAX];
+    ssize_t n = 0;
+
+    if (call->kind == TASK_HELP && call->item < monitor->config->n_helpers) {
+        describe_program(call, monitor->config->helpers[call->item].name, failure);
+        return;
+    }
+    perform_log_name(name, call->number);
+    if (call->stdio != NULL && call->stdio->err >= 0)
+        n = read(call->stdio->err, output, sizeof(output));
+    failure_runtime(failure, call->phase, monitor->config->runtime[0], monitor->run_dir_fd, name, output,
+                    n > 0 ? (size_t)n : 0, call->end.known ? call->end.status : SIGKILL);
+}
+
 /* It is over: tell, and only then forget it. */
 static void conclude(struct runtime_call *call)
 {
     struct monitor *monitor = call->monitor;
     struct failure failure, *failed = NULL;
-    char name[PERFORM_NAME_MAX], output[ERROR_OUTPUT_MAX];
-    ssize_t n = 0;
+    char name[PERFORM_NAME_MAX];
 
     perform_log_name(name, call->number);
     if (!call->end.known || !WIFEXITED(call->end.status) || WEXITSTATUS(call->end.status) != 0) {
-        if (call->stdio != NULL && call->stdio->err >= 0)
-            n = read(call->stdio->err, output, sizeof(output));
-        failure_runtime(&failure, call->phase, monitor->config->runtime[0], monitor->run_dir_fd, name, output,
-                        n > 0 ? (size_t)n : 0, call->end.known ? call->end.status : SIGKILL);
+        describe(call, &failure);
         failed = &failure;
     }
     call->done(call, failed);
     /* Unless `done` prepared and started it anew. */
-    if (call->state == CALL_ENDED)
-        call->state = CALL_IDLE;
+    runtime_forget(call);
     if (monitor->run_dir_fd >= 0)
         unlinkat(monitor->run_dir_fd, name, 0);
     /* The callee may watch the container's init now; only then may strangers be reaped. */
@@ -72,6 +110,8 @@ static int accept_answer(struct runtime_call *call, const struct task *task)
         call->stdio->in = task->in;
         call->stdio->out = task->out;
         call->stdio->err = task->err;
+    } else {
+        call->words = task->err;
     }
     r = child_watch_task(&hub->loop, &hub->children, &call->child, task, call_ended);
     if (r == 0)
@@ -110,6 +150,7 @@ int runtime_start(struct runtime_call *call, const int *kept, size_t n_kept)
         r = accept_answer(call, &task);
     if (r < 0) {
         call->state = CALL_IDLE;
+        fd_close(&call->words);
         children_release(&monitor->hub.children);
     }
     return r;
@@ -134,6 +175,7 @@ void runtime_know(const struct runtime_call *call)
     answer = &hub->children.board->task;
     if (call->child.children != NULL)
         loop_know(&hub->loop, call->child.pidfd.fd);
+    loop_know(&hub->loop, call->words);
     if (answer->owner != call || answer->state != TASK_ANSWERED || answer->result < 0)
         return;
     loop_know(&hub->loop, answer->pidfd);

@@ -30,6 +30,7 @@ enum native_task {
     TASK_UNPAUSE,
     TASK_REMOVE, /* the removal steps of the configuration; no program */
     TASK_TRY_UPGRADE, /* whether the program that is installed now understands the state in the first descriptor */
+    TASK_HELP, /* the program of a helper */
     TASK_CLEAN_UP, /* a step of the clean-up: a file is removed, or a program executed */
 };
 
@@ -47,7 +48,8 @@ struct runtime_call {
     const char *phase; /* static words for messages: "start container" */
     runtime_done_fn done; /* failure is NULL when all went well */
     unsigned number; /* of its log */
-    unsigned item; /* of the configuration: which step */
+    unsigned item; /* of the configuration: which helper, which step */
+    int words; /* of a helper: a memory file with what it said on stderr, -1 */
     bool unlogged; /* nobody reads why it failed: it does without a log, which a full disk would not take */
     bool tty; /* it gets a console socket instead of pipes */
     bool passthrough; /* neither: it gets the spawner's own stdio */
@@ -69,6 +71,8 @@ bool runtime_under_way(const struct runtime_call *call);
 void runtime_bind(struct runtime_call *call, runtime_done_fn done);
 /* In a new worker, before descriptors that nobody knows are closed: these are. */
 void runtime_know(const struct runtime_call *call);
+/* In a new worker, when its `done` has done all that matters: forget it. */
+void runtime_forget(struct runtime_call *call);
 /* Go on with it in a new worker. false: it was never started, or is over. */
 bool runtime_resume(struct runtime_call *call);
 

@@ -16,6 +16,7 @@
 
 #include "container/ending.h"
 #include "container/handover.h"
+#include "container/helpers.h"
 #include "container/monitor.h"
 #include "container/namespaces.h"
 #include "container/perform.h"
@@ -145,6 +146,10 @@ int start_lay_out(struct native *native, struct board **board)
     r = kept_pool(&kept, &monitor->exec_pool, sizeof(struct exec), EXECS_MAX);
     if (r == 0)
         r = hub_lay_out(&monitor->hub, &kept);
+    if (r == 0 && native->config.n_helpers > 0) {
+        monitor->helpers = kept_take_apart(&kept, native->config.n_helpers * sizeof(*monitor->helpers));
+        r = monitor->helpers == NULL ? -ENOMEM : 0;
+    }
     if (r == 0)
         r = board_init(*board);
     monitor->config = &native->config;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "engine/execute.h"
 #include "util/fd.h"
 
 #define RUNTIME_LOG_MAX 16384
@@ -159,6 +160,37 @@ void failure_runtime(struct failure *failure, const char *phase, const char *obj
     }
     one_line(failure->text);
     failure->status = status_of_words(failure->text);
+}
+
+void failure_program(struct failure *failure, const char *phase, const char *object, const char *output,
+                     size_t output_size, int wait_status)
+{
+    size_t room = sizeof(failure->text) - 1;
+    const char *line;
+
+    set_object(failure, phase, object, 125);
+    while (output_size > 0 && (output[output_size - 1] == '\n' || output[output_size - 1] == ' '))
+        output_size--;
+    if (output_size > room) {
+        /* The end of it, from the beginning of a line where there is one. */
+        output += output_size - room;
+        output_size = room;
+        line = memchr(output, '\n', output_size);
+        if (line != NULL) {
+            output_size -= (size_t)(line + 1 - output);
+            output = line + 1;
+        }
+    }
+    if (output_size > 0)
+        snprintf(failure->text, sizeof(failure->text), "%.*s", (int)output_size, output);
+    else if (WIFSIGNALED(wait_status))
+        snprintf(failure->text, sizeof(failure->text), "it was killed by signal %d", WTERMSIG(wait_status));
+    else if (WEXITSTATUS(wait_status) == EXECUTE_FAILED)
+        snprintf(failure->text, sizeof(failure->text), "the program could not be executed");
+    else
+        snprintf(failure->text, sizeof(failure->text), "it ended with status %d and said nothing",
+                 WEXITSTATUS(wait_status));
+    one_line(failure->text);
 }
 
 void failure_put(const struct failure *failure, struct msg_out *out)

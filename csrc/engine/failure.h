@@ -31,6 +31,10 @@ void failure_text(struct failure *failure, const char *phase, const char *object
 void failure_runtime(struct failure *failure, const char *phase, const char *object, int dir_fd, const char *log_name,
                      const char *output, size_t output_size, int wait_status);
 
+/* A program that failed, and what it said last; its exit status or signal when it said nothing. */
+void failure_program(struct failure *failure, const char *phase, const char *object, const char *output,
+                     size_t output_size, int wait_status);
+
 /* Put `phase`, `object`, `error`, `errno` and `status` (five keys) into a map. */
 void failure_put(const struct failure *failure, struct msg_out *out);
 

@@ -46,7 +46,7 @@ def write(run_dir: str, steps: Sequence[Step], pidfiles: Sequence[str]) -> None:
 
 
 def finish(run_dir: str) -> None:
-    """Undo what is left to be undone; nothing happens when there is nothing. No process of the container may be left."""
+    """Undo what is left to be undone, if there is something. No process of the container may be left."""
     try:
         content = monitor.unpack(_read(path(run_dir)))
     except FileNotFoundError:

@@ -34,7 +34,7 @@ def configuration(
     rows: int,
     columns: int,
     n_preserved: int,
-    plan: Plan | None,
+    plan: Plan | None = None,
 ) -> dict[str, object]:
     """The map. uid, gid: of the process; attach: as lifecycle.attachment, or None; rows, columns: of a tty."""
     spec = record.spec

@@ -1,8 +1,8 @@
 """What one start needs beside the container's record: namespaces that were made for it, helpers that have to live as
 long as it does, and what is to be undone at its end.
 
-The monitor takes over all of it (docs/architecture.md, "Namespaces, helpers, clean-up"). What is to be undone is written
-to the run folder before anything is made, so that whoever meets the rest of a start that was killed can undo it
+The monitor takes over all of it (docs/architecture.md, "Namespaces, helpers, clean-up"). What is to be undone is
+written to the run folder before anything is made, so that whoever meets the rest of a start that was killed can undo it
 (cleanup.py).
 """
 

@@ -2,6 +2,7 @@
 /* The configuration handed to a monitor: a good one is taken whole, a bad one names its key, no bytes do harm. */
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,10 +32,27 @@ static void put_texts(struct msg_out *out, const char *key, const char *const *t
         msg_put_key(out, texts[i]);
 }
 
+static void put_words(struct msg_out *out, const char *const *words, size_t n)
+{
+    msgpack_pack_array(&out->packer, n);
+    for (size_t i = 0; i < n; i++)
+        msg_put_key(out, words[i]);
+}
+
+static void put_helper(struct msg_out *out, const char *name, const char *pidfile)
+{
+    static const char *const argv[] = {"/bin/pasta", "--pid"};
+
+    msgpack_pack_map(&out->packer, 3);
+    msg_put_text(out, "name", name);
+    put_texts(out, "argv", argv, 2);
+    msg_put_text(out, "pidfile", pidfile);
+}
+
 /* Keys in the order of the table below; all but `without`. */
 static const char *const keys[] = {
-    "version", "id",  "name",    "data_dir",    "run_dir",      "runtime", "env",    "tty",
-    "rows",    "log", "restart", "stop_signal", "stop_timeout", "uid",     "remove",
+    "version", "id",      "name",        "data_dir",     "run_dir", "runtime", "env",     "tty",     "rows",
+    "log",     "restart", "stop_signal", "stop_timeout", "uid",     "remove",  "helpers", "cleanup", "namespaces",
 };
 
 enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
@@ -74,6 +92,23 @@ static void put_good(struct msg_out *out, const char *key)
     } else if (strcmp(key, "remove") == 0) {
         msg_put_key(out, key);
         msgpack_pack_array(&out->packer, 0);
+    } else if (strcmp(key, "namespaces") == 0) {
+        msg_put_key(out, key);
+        msgpack_pack_array(&out->packer, 1);
+        msgpack_pack_map(&out->packer, 2);
+        msg_put_text(out, "type", "network");
+        msg_put_text(out, "path", "/x/ns/network");
+    } else if (strcmp(key, "helpers") == 0) {
+        msg_put_key(out, key);
+        msgpack_pack_array(&out->packer, 1);
+        put_helper(out, "pasta", "/x/pasta.pid");
+    } else if (strcmp(key, "cleanup") == 0) {
+        static const char *const execute[] = {"execute", "", "/bin/true"};
+
+        msg_put_key(out, key);
+        msgpack_pack_array(&out->packer, 2);
+        put_words(out, execute, 3);
+        put_words(out, (const char *const[]){"unlink", "/x/lease"}, 2);
     } else {
         msg_put_int(out, key, strcmp(key, "stop_timeout") == 0 ? -1 : SIGUSR1);
     }
@@ -158,6 +193,14 @@ static void a_good_one_is_taken_whole(void)
            strcmp(config.log.sinks[0].path, "/log") == 0);
     assert(config.restart == RESTART_ON_FAILURE && config.restart_max == 3);
     assert(config.stop_signal == SIGUSR1 && config.stop_timeout == -1 && config.timeout == 0);
+    assert(config.n_namespaces == 1 && strcmp(config.namespaces[0].path, "/x/ns/network") == 0);
+    assert(config.namespaces[0].flag == CLONE_NEWNET && config_first_namespace(&config) == FD_PRESERVED);
+    assert(config_first_preserved(&config) == FD_PRESERVED + 1 && config_first_foreign(&config) == FD_PRESERVED + 1);
+    assert(config.n_helpers == 1 && strcmp(config.helpers[0].name, "pasta") == 0);
+    assert(strcmp(config.helpers[0].argv[1], "--pid") == 0 && config.helpers[0].argv[2] == NULL);
+    assert(config_n_steps(&config) == 2 && config_step_executes(&config, 0) && !config_step_executes(&config, 1));
+    assert(strcmp(config_step_words(&config, 0)[2], "/bin/true") == 0 && config_step_words(&config, 0)[3] == NULL);
+    assert(strcmp(config_step_words(&config, 1)[1], "/x/lease") == 0);
     assert(config.attach == NULL && config.remove != NULL && config.remove->size == 0);
     config_deinit(&config);
     config_deinit(&config);
@@ -187,8 +230,8 @@ static void a_missing_key_is_named(void)
 
 static void a_key_that_may_be_missing_has_a_default(void)
 {
-    static const char *const optional[] = {"name",        "tty",          "rows", "log",   "restart",
-                                           "stop_signal", "stop_timeout", "uid",  "remove"};
+    static const char *const optional[] = {"name",         "tty", "rows",   "log",     "restart", "stop_signal",
+                                           "stop_timeout", "uid", "remove", "helpers", "cleanup", "namespaces"};
 
     for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]); i++) {
         struct config config;
@@ -199,6 +242,9 @@ static void a_key_that_may_be_missing_has_a_default(void)
         assert(strcmp(optional[i], "restart") != 0 || config.restart == RESTART_NO);
         assert(strcmp(optional[i], "stop_signal") != 0 || config.stop_signal == SIGTERM);
         assert(strcmp(optional[i], "stop_timeout") != 0 || config.stop_timeout == 10);
+        assert(strcmp(optional[i], "helpers") != 0 || config.n_helpers == 0);
+        assert(strcmp(optional[i], "cleanup") != 0 || config_n_steps(&config) == 0);
+        assert(strcmp(optional[i], "namespaces") != 0 || config.n_namespaces == 0);
         config_deinit(&config);
     }
 }
@@ -280,6 +326,69 @@ static void an_unknown_driver_or_policy_is_refused(void)
     assert(parse_in("restart", "policy", "always", "", &what) == 0);
 }
 
+/* The good one with one element in the list of a key, made by `put`. */
+static int parse_element(const char *key, void (*put)(struct msg_out *out, int which), int which)
+{
+    struct msg_out out = {0};
+    struct config config;
+    const char *what;
+    int r;
+
+    msg_out_init(&out, KEYS);
+    for (size_t k = 0; k < KEYS; k++) {
+        if (strcmp(keys[k], key) != 0) {
+            put_good(&out, keys[k]);
+            continue;
+        }
+        msg_put_key(&out, key);
+        msgpack_pack_array(&out.packer, 1);
+        put(&out, which);
+    }
+    r = parse(finish(&out), &config, &what);
+    assert(r == 0 || strcmp(what, key) == 0);
+    config_deinit(&config);
+    return r;
+}
+
+static void put_namespace(struct msg_out *out, int which)
+{
+    static const char *const rows[][2] = {{"network", "/x"}, {"user", "/x"}, {"mount", "/x"},
+                                          {"", "/x"},        {"ipc", "x/y"}, {"uts", ""}};
+
+    msgpack_pack_map(&out->packer, 2);
+    msg_put_text(out, "type", rows[which][0]);
+    msg_put_text(out, "path", rows[which][1]);
+}
+
+static void put_step(struct msg_out *out, int which)
+{
+    static const char *const rows[][4] = {{"unlink", "/x"},  {"execute", "in", "/bin/true", "a"},
+                                          {"execute", "in"}, {"unlink", "relative"},
+                                          {"tree", "/x"},    {"unlink"}};
+    size_t n = 0;
+
+    while (n < 4 && rows[which][n] != NULL)
+        n++;
+    put_words(out, rows[which], n);
+}
+
+static void put_any_helper(struct msg_out *out, int which)
+{
+    static const char *const rows[][2] = {{"pasta", "/x/pid"}, {"", "/x/pid"},      {"pasta", "/y/pid"},
+                                          {"pasta", "pid"},    {"pasta", "/x/a/b"}, {"pasta", ""}};
+
+    put_helper(out, rows[which][0], rows[which][1]);
+}
+
+static void what_is_handed_over_is_looked_at(void)
+{
+    for (int which = 0; which < 6; which++) {
+        assert(parse_element("namespaces", put_namespace, which) == (which < 2 ? 0 : -EINVAL));
+        assert(parse_element("cleanup", put_step, which) == (which < 2 ? 0 : -EINVAL));
+        assert(parse_element("helpers", put_any_helper, which) == (which < 1 ? 0 : -EINVAL));
+    }
+}
+
 /* Every value of another type and every truncation gives an error or a default: never a crash (sanitizer build). */
 static void values_of_another_type_do_no_harm(void)
 {
@@ -341,6 +450,7 @@ int main(void)
     a_key_that_may_be_missing_has_a_default();
     what_cannot_be_meant_is_refused_by_name();
     an_unknown_driver_or_policy_is_refused();
+    what_is_handed_over_is_looked_at();
     values_of_another_type_do_no_harm();
     a_truncated_message_is_refused();
     random_bytes_do_no_harm();

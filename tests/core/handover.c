@@ -117,6 +117,13 @@ static void assert_same_monitor(const struct monitor *old, const struct monitor 
         assert(other != NULL);
         assert_same_client(old, client, new, other);
     }
+    for (int i = 0; i < N_HELPERS; i++) {
+        const struct helper *helper = &new->helpers[i];
+
+        assert(helper->monitor == (i < N_HELPERS - 1 ? new : NULL));
+        assert_same(helper_fields, COUNT(helper_fields), &old->helpers[i], helper);
+        assert_same(call_fields, COUNT(call_fields), &old->helpers[i].call, &helper->call);
+    }
     assert_same_log(&old->log, &new->log);
 }
 

@@ -30,6 +30,7 @@ enum {
     KEPT_SIZE = 64 << 20, /* of start.c */
     N_EXECS = 5,
     N_CLIENTS = 7,
+    N_HELPERS = 3, /* the last one was never started */
 };
 
 /* ---- a configuration ---- */
@@ -54,7 +55,7 @@ static inline void configure(struct native *native)
     const char *what;
     char *bytes;
 
-    msg_out_init(&out, 8);
+    msg_out_init(&out, 9);
     msg_put_int(&out, "version", 1);
     msg_put_text(&out, "id", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
     msg_put_text(&out, "name", "web");
@@ -69,6 +70,14 @@ static inline void configure(struct native *native)
     put_driver(&out, "k8s-file", "/log");
     put_driver(&out, "json-file", "/log.json");
     put_driver(&out, "journald", "");
+    msg_put_key(&out, "helpers");
+    msgpack_pack_array(&out.packer, N_HELPERS);
+    for (int i = 0; i < N_HELPERS; i++) {
+        msgpack_pack_map(&out.packer, 3);
+        msg_put_text(&out, "name", "pasta");
+        put_texts(&out, "argv", "/bin/pasta");
+        msg_put_text(&out, "pidfile", "/x/pasta.pid");
+    }
     bytes = malloc(out.buffer.size);
     assert(bytes != NULL);
     memcpy(bytes, out.buffer.data, out.buffer.size);
@@ -218,6 +227,12 @@ static inline void fill_monitor(struct native *native)
         monitor->execs = exec;
     }
     clients[5]->session = &monitor->execs->session;
+    for (int i = 0; i < N_HELPERS - 1; i++) {
+        fill(helper_fields, COUNT(helper_fields), &monitor->helpers[i]);
+        fill(call_fields, COUNT(call_fields), &monitor->helpers[i].call);
+        monitor->helpers[i].call.item = (unsigned)i;
+        monitor->helpers[i].monitor = monitor;
+    }
     fill_log(&monitor->log, &native->config.log);
 }
 

@@ -25,6 +25,24 @@ static void check(struct config *config)
             abort();
     if (config->n_runtime == 0 || config->runtime[config->n_runtime] != NULL)
         abort();
+    if (config->n_namespaces > NAMESPACES_MAX || config_first_foreign(config) < config_first_preserved(config))
+        abort();
+    for (unsigned i = 0; i < config->n_namespaces; i++)
+        if (config->namespaces[i].path[0] != '/' || config->namespaces[i].flag == 0)
+            abort();
+    for (unsigned i = 0; i < config->n_helpers; i++) {
+        if (config->helpers[i].name[0] == 0 || config->helpers[i].argv[0] == NULL ||
+            config->helpers[i].pidfile[0] != '/')
+            abort();
+        walk(config->helpers[i].argv);
+    }
+    for (unsigned i = 0; i < config_n_steps(config); i++) {
+        const char *const *words = config_step_words(config, i);
+
+        if (words == NULL || (!config_step_executes(config, i) && words[1][0] != '/'))
+            abort();
+        walk(words);
+    }
     walk(config->runtime);
     walk((const char *const *)config->environment);
 }

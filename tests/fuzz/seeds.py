@@ -66,7 +66,14 @@ def configs() -> dict[str, bytes]:
         "stdout": {"policy": "rate", "rate": 100000},
         "stderr": {"policy": "drop"},
     }
+    helpers = [{"name": "pasta", "argv": ["/usr/bin/pasta", "--pid", "/r/pasta.pid"], "pidfile": "/r/pasta.pid"}]
+    namespaces = [{"type": "network", "path": "/d/ns/network"}, {"type": "ipc", "path": "/d/ns/ipc"}]
+    cleanup = [["execute", '{"a": 1}', "/usr/lib/podman/netavark", "teardown", "/d/ns/network"], ["unlink", "/r/lease"]]
     return {
+        "outside": pack({**CONFIG, "helpers": helpers, "namespaces": namespaces, "cleanup": cleanup}),
+        "bad-helper": pack({**CONFIG, "helpers": [{**helpers[0], "pidfile": "/r/../x"}]}),
+        "bad-step": pack({**CONFIG, "cleanup": [["execute", "", ""], ["unlink", "x"], []]}),
+        "bad-namespace": pack({**CONFIG, "namespaces": [{"type": "mount", "path": "/d"}, 3]}),
         "none": pack(CONFIG),
         "file": pack({**CONFIG, "log": {"drivers": [{"driver": "k8s-file", "path": "/d/log", "max_size": 0}]}}),
         "drivers": pack({**CONFIG, "log": log}),
@@ -175,7 +182,13 @@ def handovers() -> dict[str, bytes]:
     def both(worker: object, own: object) -> bytes:
         return stretch(pack(worker)) + stretch(pack(own))
 
+    one_helper = {"state": 2, "starts": 3, "error": "it ended", "process.pid": 99, "process.pidfd.fd": 40, "call": call}
+    helpers = [{"name": f"h{i}", "argv": ["/bin/h"], "pidfile": f"/r/h{i}.pid"} for i in range(3)]
+    outside = pack({**CONFIG, "helpers": helpers, "cleanup": [["unlink", "/r/lease"], ["execute", "", "/bin/true"]]})
+    cleaning = container | {"state": 5, "cleaned": 1, "helpers_over": 1, "call": call | {"kind": 8, "item": 70000}}
     return {
+        "helpers": both(full | {"helpers": [one_helper, {}, one_helper | {"state": 1}]}, keeper | {"config": outside}),
+        "cleaning": both(full | {"container": cleaning, "helpers": [5, {"state": 77}]}, keeper | {"config": outside}),
         "full": both(full, keeper),
         "bare": both(state | {"container": {"session": {}, "call": {}, "pausing": {}}}, keeper),
         "terminal": both(

@@ -1,5 +1,4 @@
-"""Namespaces that are handed over as descriptors: bound by the keeper for the runtime, seen by nobody else, there as long
-as the monitor."""
+"""Namespaces handed over as descriptors: bound by the keeper for the runtime, seen by nobody else, gone with it."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -179,6 +179,6 @@ def test_a_worker_that_takes_over_closes_strange_descriptors_at_their_old_number
             worker = connection.request({"op": "status"})["worker_pid"]
             assert isinstance(worker, int)
             os.kill(worker, signal.SIGKILL)
-        eventually(lambda dead=worker: not host.alive(dead), "it is dead")
+        eventually(partial(host.dead, worker), "it is dead")
         assert box.status()["status"] == "running"
     eventually(lambda: len(os.listdir(f"/proc/{keeper}/fd")) == before, "as many descriptors as before")

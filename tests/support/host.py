@@ -32,6 +32,10 @@ def alive(pid: int) -> bool:
     return state(pid) not in ("", "Z", "X")
 
 
+def dead(pid: int) -> bool:
+    return not alive(pid)
+
+
 def state(pid: int) -> str:
     """R, S, D, T, Z … of /proc/PID/stat; "" without such a process."""
     return _stat(pid, 0)
