@@ -47,6 +47,7 @@ COMMANDS: dict[str, Command] = {
     "load": Command("load", "Load images from an archive"),
     "logs": Command("logs", "Show the output of containers"),
     "pause": Command("pause", "Freeze the processes of containers"),
+    "port": Command("port", "List the published ports of containers"),
     "ps": Command("ps", "List containers"),
     "pull": Command("pull", "Fetch an image from a registry"),
     "rename": Command("rename", "Give a container another name"),
@@ -74,6 +75,15 @@ GROUPED: dict[str, Command] = {
     "monitor_reopen_logs": Command("monitors", "Go on in new log files, after the old ones were renamed"),
     "monitor_status": Command("monitors", "Show what monitors are made of and what they have logged"),
     "monitor_upgrade": Command("monitors", "Have running monitors go on as the program that is installed now"),
+    "network_connect": Command("network_live", "Connect a container to a network"),
+    "network_create": Command("networks", "Make a network"),
+    "network_disconnect": Command("network_live", "Disconnect a container from a network"),
+    "network_exists": Command("networks", "Tell by the exit status whether a network is there"),
+    "network_inspect": Command("networks", "Show everything about networks as JSON"),
+    "network_ls": Command("networks", "List networks"),
+    "network_prune": Command("networks", "Remove networks that no container uses"),
+    "network_reload": Command("network_live", "Make the interfaces and firewall rules of containers anew"),
+    "network_rm": Command("networks", "Remove networks"),
 }
 
 # `remora container ls`, `remora image rm`: the spelling with a noun.
@@ -82,7 +92,7 @@ NOUNS: dict[str, dict[str, str]] = {
         **{
             name: name
             for name in (
-                "attach create exec inspect kill logs pause ps rename restart rm run start stop unpause wait"
+                "attach create exec inspect kill logs pause port ps rename restart rm run start stop unpause wait"
             ).split()
         },
         "list": "ps",
@@ -101,11 +111,17 @@ NOUNS: dict[str, dict[str, str]] = {
         "status": "monitor_status",
         "upgrade": "monitor_upgrade",
     },
+    "network": {
+        **{name: f"network_{name}" for name in "connect create disconnect exists inspect ls prune reload rm".split()},
+        "list": "network_ls",
+        "remove": "network_rm",
+    },
 }
 NOUN_SUMMARIES = {
     "container": "The commands on containers: remora container ls",
     "image": "The commands on images: remora image ls",
     "monitor": "Look at the monitors of running containers, upgrade them",
+    "network": "The commands on networks: remora network ls",
 }
 
 GLOBAL_VALUES = {
@@ -286,7 +302,7 @@ def _command(rest: list[str]) -> tuple[str, str, list[str]]:
     verb = rest[1]
     if verb not in noun:
         raise RemoraError(f'unknown command "{verb}" for "remora {name}"', _suggestion(verb, list(noun)))
-    kind = ["--type", name] if verb == "inspect" else []
+    kind = ["--type", name] if noun[verb] == "inspect" else []
     return noun[verb], f"remora {name} {verb}", [*kind, *rest[2:]]
 
 

@@ -164,7 +164,8 @@ def load(environ: Mapping[str, str]) -> Configuration:
         except (FileNotFoundError, NotADirectoryError):
             if asked:
                 raise RemoraError(
-                    f"reading the configuration: {path} (from {asked}) does not exist", f"unset {asked} or make the file"
+                    f"reading the configuration: {path} (from {asked}) does not exist",
+                    f"unset {asked} or make the file",
                 ) from None
             continue
         except OSError as error:

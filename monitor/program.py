@@ -34,6 +34,7 @@ def spawn(
     stdio: Sequence[int] = (),
     namespaces: Sequence[int] = (),
     preserved: Sequence[int] = (),
+    held: Sequence[int] = (),
     environment: Mapping[str, str],
 ) -> Connection:
     """Start a monitor and return the first connection to it; its first message tells ``started`` or ``failed``.
@@ -45,6 +46,7 @@ def spawn(
         stdio: the three descriptors that the container has as its own stdio (`passthrough`); borrowed.
         namespaces: descriptors for the configuration's `namespaces`, in that order; borrowed.
         preserved: descriptors for the container, as 3, 4, …; borrowed.
+        held: descriptors that only are to stay open until the container has ended; borrowed.
         environment: of the monitor program itself.
 
     Raises:
@@ -60,7 +62,7 @@ def spawn(
         pack(configuration),
         lock_fd=lock_fd,
         rootfs_fd=rootfs_fd,
-        preserved=[*stdio, *namespaces, *preserved],
+        preserved=[*stdio, *namespaces, *preserved, *held],
         environment=environment,
     )
     return Connection(fd, str(configuration["run_dir"]))

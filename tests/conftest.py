@@ -35,6 +35,7 @@ class Remora:
 
     def __init__(self, folder: Path, storage_conf: Path) -> None:
         self.folder = folder
+        self.prefix: list[str] = []  # words before the command: they lead to another place
         self.root = folder / "data"
         self.runroot = folder / "run"
         # Where hard limits can't be raised, the first start says so once: not what a test looks at.
@@ -60,7 +61,7 @@ class Remora:
         """Run `remora ARGUMENTS` to its end and check its exit status (`status=None`: any will do)."""
         data = input.decode() if isinstance(input, bytes) else input
         result = subprocess.run(
-            [PROGRAM, *arguments],
+            [*self.prefix, PROGRAM, *arguments],
             env={**self.environment, **(env or {})},
             input=data if data is not None else None,
             stdin=subprocess.DEVNULL if data is None else None,
@@ -91,7 +92,11 @@ class Remora:
     ) -> subprocess.Popen[bytes]:
         """Start `remora ARGUMENTS` (behind the words of `preexec`, say `setsid`) and return at once."""
         return subprocess.Popen(
-            [*preexec, str(PROGRAM), *arguments], env=self.environment, stdin=stdin, stdout=stdout, stderr=stderr
+            [*self.prefix, *preexec, str(PROGRAM), *arguments],
+            env=self.environment,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
         )
 
     def clear(self) -> None:

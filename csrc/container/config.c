@@ -10,6 +10,7 @@
 #include "log/options.h"
 
 #define PRESERVED_MAX 1024
+#define HELD_MAX 16
 #define STEPS_MAX 1024
 #define HELPERS_MAX 8
 
@@ -237,6 +238,9 @@ static int parse(struct config *config, const char **what)
     config->n_preserved = (unsigned)msg_int(root, *what = "preserve_fds", 0);
     if (config->n_preserved > PRESERVED_MAX)
         return -EINVAL;
+    config->n_held = (unsigned)msg_int(root, *what = "held_fds", 0);
+    if (config->n_held > HELD_MAX)
+        return -EINVAL;
     *what = "namespaces";
     r = parse_namespaces(config);
     if (r < 0)
@@ -283,9 +287,14 @@ int config_first_preserved(const struct config *config)
     return config_first_namespace(config) + (int)config->n_namespaces;
 }
 
-int config_first_foreign(const struct config *config)
+int config_first_held(const struct config *config)
 {
     return config_first_preserved(config) + (int)config->n_preserved;
+}
+
+int config_first_foreign(const struct config *config)
+{
+    return config_first_held(config) + (int)config->n_held;
 }
 
 void config_deinit(struct config *config)

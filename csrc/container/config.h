@@ -67,6 +67,7 @@ struct config {
     unsigned n_helpers;
     const struct config_helper *helpers;
     unsigned n_preserved;
+    unsigned n_held; /* as many descriptors come after the preserved ones: kept open until the container has ended */
     const msgpack_object *attach; /* or NULL */
     const msgpack_object_array *remove; /* or NULL */
     const msgpack_object_array *cleanup; /* or NULL; each element is a list of words that make sense */
@@ -75,9 +76,10 @@ struct config {
     size_t size;
 };
 
-/* The first descriptor of a namespace; the first one that is preserved for the container; the first after them all. */
+/* The first descriptor of a namespace, that is preserved for the container, that is only held; the first after all. */
 int config_first_namespace(const struct config *config);
 int config_first_preserved(const struct config *config);
+int config_first_held(const struct config *config);
 int config_first_foreign(const struct config *config);
 /* Parse; takes `bytes` (malloc'ed). 0 or -errno, then *what names the key that is wrong. */
 int config_init(struct config *config, char *bytes, size_t size, const char **what);

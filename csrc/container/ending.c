@@ -236,9 +236,10 @@ void ending_leave_unopened(const struct config *config)
     free(lock);
 }
 
+/* What is still to be undone may need any of the spawner's files. */
 static bool stays(const char *name, bool cleanup_left)
 {
-    return strcmp(name, "state") == 0 || strcmp(name, "lock") == 0 || (cleanup_left && strcmp(name, "cleanup") == 0);
+    return strcmp(name, "state") == 0 || strcmp(name, "lock") == 0 || (cleanup_left && strcmp(name, "ctl") != 0);
 }
 
 /* A lock without a state file would look like a start: the two go last, and together. */
@@ -276,5 +277,8 @@ void ending_leave(struct monitor *monitor)
             break;
     }
     fd_close(&monitor->run_dir_fd);
+    /* Ports of the host, say: whoever gets the lock may want them. */
+    for (int fd = config_first_held(monitor->config); fd < config_first_foreign(monitor->config); fd++)
+        close(fd);
     fd_close(&monitor->lock_fd);
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from remora.frontend.arguments import ArgumentParser, Namespace
     from remora.frontend.container.filters import Filters
     from remora.frontend.container.record import ContainerRecord
+    from remora.frontend.container.spec import Port
     from remora.frontend.container.state import ContainerState
     from remora.frontend.settings import Settings
 
@@ -142,11 +143,36 @@ def _output(arguments: Namespace, settings: Settings, rows: list[Row], form: str
             command(record, arguments.no_trunc),
             text.ago(record.spec["created_ns"], now),
             status(row.state, now),
-            "",
+            ports_text(settings, record),
             record.name,
         ]
         table.append([*cells, size_text(settings, record)] if arguments.size else cells)
     return text.table(table)
+
+
+def ports(settings: Settings, record: ContainerRecord) -> list[Port]:
+    """The ports in effect of a container that runs; those asked for of another."""
+    if not record.spec["ports"]:
+        return []
+    from remora.frontend.networks import status as networks
+
+    return networks.read(settings, record.id)["ports"] or record.spec["ports"]
+
+
+def ports_text(settings: Settings, record: ContainerRecord) -> str:
+    """`0.0.0.0:8080->80/tcp, 127.0.0.1:53-54->53-54/udp`."""
+    return ", ".join(_port_text(port) for port in ports(settings, record))
+
+
+def _port_text(port: Port) -> str:
+    host = port["host_ip"] or "0.0.0.0"
+    if ":" in host:
+        host = f"[{host}]"
+    last = port["range"] - 1
+    outer, inner = str(port["host_port"] or ""), str(port["container_port"])
+    if last:
+        outer, inner = f"{outer}-{port['host_port'] + last}", f"{inner}-{port['container_port'] + last}"
+    return f"{host}:{outer}->{inner}/{port['protocol']}"
 
 
 def image_name(record: ContainerRecord) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from remora.frontend.commands.ps import Row
+    from remora.frontend.container.record import ContainerRecord
     from remora.frontend.settings import Settings
 
 NEVER = -62135596800  # Go's zero time in seconds
@@ -70,11 +71,21 @@ def _object(settings: Settings, row: Row, now: int, size: bool) -> dict[str, obj
         "Mounts": [mount["target"] for mount in spec["mounts"]],
         "Names": [record.name],
         "Namespaces": {},
-        "Networks": [] if spec["network"] == "none" else [spec["network"]],
+        "Networks": networks(record),
         "Pid": state.pid,
         "Pod": "",
         "PodName": "",
-        "Ports": None,
+        "Ports": [
+            {
+                "host_ip": port["host_ip"],
+                "container_port": port["container_port"],
+                "host_port": port["host_port"],
+                "range": port["range"],
+                "protocol": port["protocol"],
+            }
+            for port in ps.ports(settings, record)
+        ]
+        or None,
         "Restarts": state.restarts,
         "Size": {"rootFsSize": ps.image_size(settings, record) + own, "rwSize": own} if size else None,
         "StartedAt": _seconds(state.started_ns),
@@ -82,6 +93,12 @@ def _object(settings: Settings, row: Row, now: int, size: bool) -> dict[str, obj
         "Status": ps.status(state, now),
         "Created": spec["created_ns"] // text.NS,
     }
+
+
+def networks(record: ContainerRecord) -> list[str]:
+    """The names of its networks; the mode where it has none of ours."""
+    spec = record.spec
+    return [use["name"] for use in spec["networks"]] or ([] if spec["network"] == "none" else [spec["network"]])
 
 
 def through_template(
@@ -115,12 +132,12 @@ def _fields(settings: Settings, row: Row, now: int, whole: bool, size: bool) -> 
         "RunningFor": age,
         "Status": ps.status(state, now),
         "State": state.status,
-        "Ports": "",
+        "Ports": ps.ports_text(settings, record),
         "Names": record.name,
         "Labels": labels,
         "Label": label,
         "Mounts": ",".join(mount["target"] for mount in spec["mounts"]),
-        "Networks": "" if spec["network"] == "none" else spec["network"],
+        "Networks": ",".join(networks(record)),
         "Pid": state.pid,
         "ImageID": image_id if whole else image_id[:12],
         "ExitCode": state.exit_code if state.exit_code is not None or not state.known else 0,

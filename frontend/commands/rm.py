@@ -18,6 +18,8 @@ from remora.frontend.errors import NoSuchContainer, RemoraError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from remora.frontend.arguments import ArgumentParser, Namespace
     from remora.frontend.container.record import ContainerRecord
     from remora.frontend.settings import Settings
@@ -49,6 +51,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace, settings: Settings) -> int:
     """Stop all of them at once where that is asked for, then remove one after the other."""
+    return remove(arguments, settings, selection.put)
+
+
+def remove(arguments: Namespace, settings: Settings, tell: Callable[[str], None]) -> int:
+    """The same; `tell` is called with what each was called by."""
     outcome = selection.Outcome()
     try:
         targets = _targets(arguments, settings)
@@ -57,7 +64,7 @@ def run(arguments: Namespace, settings: Settings) -> int:
     ready = [target for target in targets if outcome.attempt(_begin, settings, target, arguments)]
     for target in ready:
         if outcome.attempt(_finish, settings, target, arguments):
-            selection.put(target.given)
+            tell(target.given)
     return outcome.status
 
 

@@ -56,11 +56,22 @@ def finish(run_dir: str) -> None:
     pidfiles, steps = content.get("pidfiles"), content.get("steps")
     if isinstance(pidfiles, list):
         end_helpers(run_dir, [name for name in pidfiles if isinstance(name, str)])
+    if os.path.lexists(run_dir + "/network-down"):
+        _finish_networks(run_dir)
     for step in steps if isinstance(steps, list) else []:
         if isinstance(step, list) and len(step) > 1 and all(isinstance(word, str) for word in step):
             _take(step)
     for name in (path(run_dir), path(run_dir) + ".new"):
         _unlink(name)
+
+
+def _finish_networks(run_dir: str) -> None:
+    """The container's network namespace is gone: its rules are undone another way than by the monitor."""
+    from remora.frontend.networks import stale
+    from remora.frontend.settings import Settings
+
+    folder, _, container_id = run_dir.rpartition("/")
+    stale.finish(Settings(run=folder), container_id)
 
 
 def _read(name: str) -> bytes:
@@ -194,7 +205,7 @@ def _sweep_one(settings: Settings, container_id: str, run_dir: str) -> None:
     except OSError:
         return  # somebody is at work on it
     try:
-        if not _runs_on(run_dir):
+        if not runs_on(run_dir):
             from remora.frontend.container.sweep import delete_runtime_state
 
             delete_runtime_state(settings, container_id)
@@ -203,7 +214,7 @@ def _sweep_one(settings: Settings, container_id: str, run_dir: str) -> None:
         os.close(lock)
 
 
-def _runs_on(run_dir: str) -> bool:
+def runs_on(run_dir: str) -> bool:
     """Whether a container lives whose monitor was lost."""
     try:
         state = monitor.read_state(run_dir) or {}

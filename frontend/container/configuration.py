@@ -69,6 +69,7 @@ def configuration(
         "remove": _removal(settings, record) if spec["remove"] else [],
     }
     if plan is not None:
+        result["held_fds"] = len(plan.held)
         result["namespaces"] = [{"type": kind, "path": path} for kind, path in plan.namespaces.items()]
         result["helpers"] = plan.helpers
         result["cleanup"] = plan.undone_by_monitor

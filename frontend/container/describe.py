@@ -12,8 +12,10 @@ from remora.frontend.output.text import moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from remora.frontend.container.record import ContainerRecord
-    from remora.frontend.container.spec import Mount, Spec
+    from remora.frontend.container.spec import Mount, Port, Spec
     from remora.frontend.container.state import ContainerState
     from remora.frontend.settings import Settings
 
@@ -58,7 +60,7 @@ def container(settings: Settings, record: ContainerRecord, size: bool = False) -
         "GraphDriver": _graph(record),
         "Mounts": [_mount(mount) for mount in spec["mounts"]],
         "Dependencies": [],
-        "NetworkSettings": _network(spec),
+        "NetworkSettings": _network(settings, spec),
         "Namespace": "",
         "IsInfra": False,
         "LogPath": record.log_path,
@@ -175,8 +177,8 @@ def _mount(mount: Mount) -> dict[str, object]:
     }
 
 
-def _network(spec: Spec) -> dict[str, object]:
-    return {
+def _network(settings: Settings, spec: Spec) -> dict[str, object]:
+    found: dict[str, object] = {
         "Bridge": "",
         "SandboxID": "",
         "Ports": Map(),
@@ -191,6 +193,19 @@ def _network(spec: Spec) -> dict[str, object]:
         "MacAddress": "",
         "Networks": Map(),
     }
+    if spec["network"] in ("none", "host"):
+        return found
+    from remora.frontend.networks import inspection
+
+    return inspection.settings_of(settings, spec, found)
+
+
+def _bindings(ports: Sequence[Port]) -> dict[str, object]:
+    if not ports:
+        return {}
+    from remora.frontend.networks import inspection
+
+    return inspection.bindings(ports)
 
 
 def _config(spec: Spec) -> dict[str, object]:
@@ -232,17 +247,17 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
         "ContainerIDFile": spec["cidfile"],
         "LogConfig": _log_config(record),
         "NetworkMode": spec["network"],
-        "PortBindings": Map(),
+        "PortBindings": Map(_bindings(spec["ports"])),
         "RestartPolicy": {"Name": spec["restart"]["policy"], "MaximumRetryCount": spec["restart"]["max"]},
         "AutoRemove": spec["remove"],
         "VolumeDriver": "",
         "VolumesFrom": None,
         "CapAdd": spec["cap_add"],
         "CapDrop": spec["cap_drop"],
-        "Dns": [],
-        "DnsOptions": [],
-        "DnsSearch": [],
-        "ExtraHosts": [],
+        "Dns": spec["dns"],
+        "DnsOptions": spec["dns_options"],
+        "DnsSearch": spec["dns_search"],
+        "ExtraHosts": spec["add_hosts"],
         "GroupAdd": [],
         "IpcMode": "private",
         "Cgroup": "",
@@ -251,7 +266,7 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
         "OomScoreAdj": 0,
         "PidMode": "private",
         "Privileged": spec["privileged"],
-        "PublishAllPorts": False,
+        "PublishAllPorts": spec["publish_all"],
         "ReadonlyRootfs": spec["read_only"],
         "SecurityOpt": spec["security_opt"],
         "Tmpfs": Map({item["target"]: ",".join(item["options"]) for item in spec["mounts"] if item["type"] == "tmpfs"}),

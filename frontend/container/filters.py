@@ -160,8 +160,21 @@ def _volume(_: Filters, record: ContainerRecord, state: ContainerState, values: 
     return any(value in (mount["source"], mount["target"]) for mount in record.spec["mounts"] for value in values)
 
 
-def _network(_: Filters, record: ContainerRecord, state: ContainerState, values: list[str]) -> bool:
-    return record.spec["network"] in values
+def _network(filters: Filters, record: ContainerRecord, state: ContainerState, values: list[str]) -> bool:
+    if record.spec["network"] in values:
+        return True
+    from remora.frontend.networks import definitions
+
+    uses = {use["name"] for use in record.spec["networks"]}
+    for value in values:
+        if value in uses:
+            return True
+        try:
+            if uses and definitions.find(filters.settings, value)["name"] in uses:
+                return True
+        except RemoraError:
+            continue
+    return False
 
 
 def _restart(_: Filters, record: ContainerRecord, state: ContainerState, values: list[str]) -> bool:

@@ -99,6 +99,7 @@ def start(
                     rows=rows,
                     columns=columns,
                     namespaces=plan.namespaces if plan is not None else {},
+                    texts=plan.texts if plan is not None else None,
                 )
             finally:
                 if root_fd != rootfs:
@@ -109,6 +110,8 @@ def start(
             if built.once and _first_time(settings):
                 _warn(built.once)
             user, n_preserved = built.user, len(preserved)
+            if plan is not None:
+                plan.await_all()
             connection = monitor.spawn(
                 configuration(settings, record, user.uid, user.gid, attach, rows, columns, n_preserved, plan),
                 lock_fd=lock,
@@ -116,6 +119,7 @@ def start(
                 stdio=(0, 1, 2) if passthrough else (),
                 namespaces=plan.descriptors if plan is not None else (),
                 preserved=preserved,
+                held=plan.held if plan is not None else (),
                 environment=monitor_environment(settings.environ),
             )
         except Exception:
@@ -147,8 +151,21 @@ def _plan(settings: Settings, record: ContainerRecord) -> Plan | None:
     Each part of the frontend that needs something adds it here, in a module that is imported only when the record asks
     for it. What is to be undone has to be in the plan, and saved, before it is made. Called with the container's lock.
     """
-    del settings, record
-    return None
+    spec = record.spec
+    if spec["network"] != "bridge" or not spec["networks"]:
+        return None
+    from remora.frontend.container.plan import Plan
+
+    plan = Plan(record)
+    try:
+        from remora.frontend.networks.attach import Attach
+
+        plan.attach = Attach(settings, record)
+        plan.attach.begin(plan)
+    except BaseException:
+        plan.close()
+        raise
+    return plan
 
 
 def _warn(line: str) -> None:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
     from remora.frontend.container.cleanup import Step
     from remora.frontend.container.record import ContainerRecord
+    from remora.frontend.networks.attach import Attach
 
 
 class Plan:
     """One start's. Its namespaces' descriptors are its own until `close`."""
 
-    __slots__ = ("run_dir", "data_dir", "id", "helpers", "steps", "_namespaces")
+    __slots__ = ("run_dir", "data_dir", "id", "helpers", "steps", "held", "texts", "attach", "_namespaces")
 
     def __init__(self, record: ContainerRecord) -> None:
         self.run_dir = record.run_dir
@@ -31,6 +32,9 @@ class Plan:
         self.id = record.id
         self.helpers: list[dict[str, object]] = []
         self.steps: list[Step] = []
+        self.held: list[int] = []  # descriptors that the monitor keeps until the end; their makers'
+        self.texts: tuple[str, str | None] | None = None  # of /etc/hosts and resolv.conf, where a network decides
+        self.attach: Attach | None = None
         self._namespaces: dict[str, int] = {}
 
     def add_namespace(self, kind: str, fd: int) -> str:
@@ -89,8 +93,15 @@ class Plan:
         if self.steps or self.helpers:
             cleanup.write(self.run_dir, self.steps, [str(helper["pidfile"]) for helper in self.helpers])
 
+    def await_all(self) -> None:
+        """Wait for what was started and goes on beside us. Raises RemoraError when it failed."""
+        if self.attach is not None:
+            self.attach.finish()
+
     def close(self) -> None:
         """Close the namespaces' descriptors: the monitor has them, or nobody needs them."""
+        if self.attach is not None:
+            self.attach.close()
         for fd in self._namespaces.values():
             os.close(fd)
         self._namespaces.clear()

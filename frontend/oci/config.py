@@ -65,12 +65,14 @@ def build(
     rows: int = 0,
     columns: int = 0,
     namespaces: Mapping[str, str] | None = None,
+    texts: tuple[str, str | None] | None = None,
 ) -> Built:
     """Build the configuration.
 
     root_fd: folder descriptor of the mounted root; root: where the runtime finds it; folder: the container's data
     folder (generated files go to `etc` in it); rows, columns: window size of a tty, 0 = unknown; namespaces: kind and
-    path of those that are there already, as the monitor sees them.
+    path of those that are there already, as the monitor sees them; texts: of /etc/hosts and resolv.conf, where a
+    network decides.
     Raises RemoraError for an unknown user, a missing working folder, a missing profile or program.
     """
     warnings: list[str] = []
@@ -80,7 +82,7 @@ def build(
     bounding = capabilities.bounding_set(spec["cap_add"], spec["cap_drop"], spec["privileged"], possible)
     init = process.init_program() if spec["init"] else ""
     hostname = process.hostname(spec)
-    generated = files.write(folder + "/etc", spec, hostname)
+    generated = files.write(folder + "/etc", spec, hostname, texts)
     first = process.first_process(spec, user, bounding, effective, rows, columns, warnings)
     config: dict[str, Json] = {
         "ociVersion": OCI_VERSION,

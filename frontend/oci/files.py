@@ -22,24 +22,28 @@ ff02::2\tip6-allrouters
 """
 
 
-def write(folder: str, spec: Spec, hostname: str) -> list[tuple[str, str]]:
-    """Write the files into `folder` (made where needed); returns (target in the container, path here)."""
+def write(folder: str, spec: Spec, hostname: str, texts: tuple[str, str | None] | None = None) -> list[tuple[str, str]]:
+    """Write the files into `folder` (made where needed); returns (target in the container, path here).
+
+    texts: of /etc/hosts and /etc/resolv.conf (None = the image's) where a network decides.
+    """
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    files = [("/etc/hosts", "hosts", _hosts(spec, hostname))]
-    if spec["network"] != "none":
-        files.append(("/etc/resolv.conf", "resolv.conf", _host_file("/etc/resolv.conf")))
+    hosts, resolv = (_hosts(spec, hostname), _resolv(spec)) if texts is None else texts
+    files = [] if spec["no_hosts"] else [("/etc/hosts", "hosts", hosts)]
+    if resolv is not None and spec["dns"] != ["none"]:
+        files.append(("/etc/resolv.conf", "resolv.conf", resolv))
     files.append(("/run/.containerenv", "containerenv", _containerenv(spec)))
     files.append(("/etc/hostname", "hostname", hostname + "\n"))
     result = []
     for target, name, text in files:
         path = f"{folder}/{name}"
-        _write(path, text)
+        replace_text(path, text)
         result.append((target, path))
     return result
 
 
-def _write(path: str, text: str) -> None:
-    """In place: a running container of before is gone, and the file's identity does not matter."""
+def replace_text(path: str, text: str) -> None:
+    """Write a file in place: it is, or will be, bound into the container."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(path, flags, 0o644)
     try:
@@ -52,11 +56,28 @@ def _write(path: str, text: str) -> None:
 
 
 def _hosts(spec: Spec, hostname: str) -> str:
-    if spec["network"] == "host":
-        text = _host_file("/etc/hosts") or LOCAL_HOSTS
-        return text if text.endswith("\n") else text + "\n"
-    names = hostname if spec["name"] == hostname else f"{hostname} {spec['name']}"
-    return f"{LOCAL_HOSTS}127.0.0.1\t{names}\n"
+    """With the host's network the host's file, else the container alone; after what was asked for."""
+    text = _host_file("/etc/hosts") or LOCAL_HOSTS
+    if spec["network"] != "host":
+        names = hostname if spec["name"] == hostname else f"{hostname} {spec['name']}"
+        text = f"{LOCAL_HOSTS}127.0.0.1\t{names}\n"
+    if spec["add_hosts"]:
+        from remora.frontend.networks import hosts
+
+        return hosts.hosts(spec["add_hosts"], text, "127.0.0.1" if spec["network"] == "host" else "", [], "")
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _resolv(spec: Spec) -> str | None:
+    """The host's file with what was asked for in it; None without a network."""
+    if spec["network"] == "none":
+        return None
+    text = _host_file("/etc/resolv.conf")
+    if spec["dns"] or spec["dns_search"] or spec["dns_options"]:
+        from remora.frontend.networks import hosts
+
+        return hosts.resolv(spec, [], [], text, loopback=True)
+    return text
 
 
 def _containerenv(spec: Spec) -> str:

@@ -14,7 +14,7 @@ from remora.frontend.container import logs, names
 from remora.frontend.container import spec as specs
 from remora.frontend.errors import RemoraError
 from remora.frontend.oci import capabilities
-from remora.frontend.options import environment, keys, mounts, values
+from remora.frontend.options import environment, keys, mounts, networks, values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
     keys.parse(detach_keys)
     log = _log(arguments, command)
     user = arguments.user or ""
-    return {
+    spec: Spec = {
         **specs.defaults(),
         "version": 1,
         "id": container_id,
@@ -84,7 +84,7 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
         "labels": {},
         "annotations": dict(values.pair("--annotation", text) for text in arguments.annotation),
         "mounts": _mounts(arguments),
-        "network": _network(arguments.network),
+        "network": "none",
         "cap_add": capabilities.parse("--cap-add", arguments.cap_add),
         "cap_drop": capabilities.parse("--cap-drop", arguments.cap_drop),
         "ulimits": [
@@ -110,6 +110,8 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
         "umask": values.octal("--umask", arguments.umask) if arguments.umask else "0022",
         "security_opt": [_security(text) for text in arguments.security_opt],
     }
+    networks.read(arguments, settings, spec)
+    return spec
 
 
 def apply_rootfs(spec: Spec, arguments: Namespace, settings: Settings) -> None:
@@ -157,6 +159,7 @@ def _resolve(spec: Spec, arguments: Namespace, settings: Settings, config: Mappi
     labels = config.get("Labels")
     image_labels = {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
     spec["labels"] = environment.labels(image_labels, arguments.label_file, arguments.label)
+    networks.apply_image(spec, config)
     if not spec["stop_signal"]:
         text = _text(config, "StopSignal")
         spec["stop_signal"] = values.signal("the image's stop signal", text) if text else SIGTERM
@@ -206,14 +209,6 @@ def _mounts(arguments: Namespace) -> list[Mount]:
             if path not in taken:
                 found.append({"type": "tmpfs", "source": "tmpfs", "target": path, "options": []})
     return found
-
-
-def _network(text: str | None) -> str:
-    if text is None or text == "none":
-        return "none"
-    if text == "host":
-        return "host"
-    raise RemoraError(f'network "{text}" is not there yet: bridges come later', hint="use --network none or host")
 
 
 def _restart(text: str | None) -> Restart:

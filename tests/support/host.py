@@ -183,7 +183,7 @@ def known_ids(folders: Folders) -> set[str]:
     return {name for name in names if len(name) == 64}
 
 
-MEANT_TO_STAY = ("runtime", "runtime-choice", "limits-told", "ended")
+MEANT_TO_STAY = ("runtime", "runtime-choice", "limits-told", "ended", "networks")
 
 
 def leftovers(folders: Folders, ids: set[str]) -> dict[str, list[str]]:
