@@ -144,6 +144,7 @@ static int parse_helpers(struct config *config)
             .name = msg_text(&config->msg, &array->ptr[i], "name", ""),
             .argv = (const char *const *)texts(config, argv, NULL),
             .pidfile = msg_text(&config->msg, &array->ptr[i], "pidfile", ""),
+            .shared = msg_bool(&array->ptr[i], "shared", false),
         };
         if (helpers[i].name[0] == 0 || helpers[i].argv == NULL || helpers[i].argv[0] == NULL ||
             !is_below(helpers[i].pidfile, config->run_dir))

@@ -28,6 +28,7 @@ struct config_helper {
     const char *name;
     const char *const *argv; /* NULL-terminated */
     const char *pidfile; /* in the run folder */
+    bool shared; /* not this container's alone: left to itself at the end */
 };
 
 enum restart_policy {

@@ -82,6 +82,11 @@ static void process_ended(struct child *child, const struct child_end *end)
 
 static void end_process(struct helper *helper)
 {
+    if (config_of(helper)->shared) {
+        child_forget(&helper->process);
+        is_down(helper);
+        return;
+    }
     /* The state last: a new worker does all of it again. */
     child_signal(&helper->process, SIGTERM);
     timer_set(&helper->timer, END_NS);
@@ -107,7 +112,7 @@ static int adopt(struct helper *helper)
 /* Not of this start any more: what it has left must not stay. */
 static void kill_left(const struct helper *helper)
 {
-    int pid = runtime_read_pid(AT_FDCWD, config_of(helper)->pidfile);
+    int pid = config_of(helper)->shared ? -1 : runtime_read_pid(AT_FDCWD, config_of(helper)->pidfile);
     CLEANUP_FD int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 
     if (fd >= 0)

@@ -9,6 +9,9 @@
  *                ▲            │ it died
  *                └── WAITING ◀┘ 0.1 s, doubling to 30 s
  *
+ * A shared one is several containers': it is watched and started again like others, but left to itself at the end, and
+ * need not be the keeper's child.
+ *
  * They stay up between the runs of a container that is restarted, and are ended (SIGTERM, SIGKILL after five seconds)
  * when its last run is over, before the clean-up. A first start that fails fails the container's.
  *

@@ -61,14 +61,16 @@ class Plan:
         """Where the helper of this name has to leave its pid."""
         return f"{self.run_dir}/{name}.pid"
 
-    def add_helper(self, name: str, argv: Sequence[str]) -> None:
+    def add_helper(self, name: str, argv: Sequence[str], shared: bool = False) -> None:
         """A program that has to run as long as the container does.
 
         It is executed before the container is started, after those that were added before. It must end with 0 once all
         is ready, having left a process in the background whose pid is in `pidfile(name)`. A word of that process's own
         command line must be, or contain, a path of the run folder: by that it is known as the container's.
+        shared: the process is several containers' (it may have been there before): it is not ended with this one.
         """
-        self.helpers.append({"name": name, "argv": list(argv), "pidfile": self.pidfile(name)})
+        helper: dict[str, object] = {"name": name, "argv": list(argv), "pidfile": self.pidfile(name)}
+        self.helpers.append({**helper, "shared": True} if shared else helper)
 
     def add_unlink(self, path: str) -> None:
         """At the end: remove a file."""
@@ -91,7 +93,8 @@ class Plan:
         """Write down what is to be undone. To be called before anything is made, with the container's lock held; again
         when there is more."""
         if self.steps or self.helpers:
-            cleanup.write(self.run_dir, self.steps, [str(helper["pidfile"]) for helper in self.helpers])
+            own = [str(helper["pidfile"]) for helper in self.helpers if "shared" not in helper]
+            cleanup.write(self.run_dir, self.steps, own)
 
     def await_all(self) -> None:
         """Wait for what was started and goes on beside us. Raises RemoraError when it failed."""

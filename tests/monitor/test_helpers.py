@@ -261,3 +261,31 @@ class Sleeper:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
+
+
+def test_a_shared_one_is_watched_and_started_again_but_outlives_the_container(box: Box) -> None:
+    helper = Helper(box)
+    other = box.folder / "of-somebody-else"
+    # Not the keeper's child, and not known by the run folder: the first start makes it, the next ones find it.
+    script = f"""
+    echo started >>"$1"
+    [ -s {other} ] && kill -0 "$(cat {other})" 2>/dev/null || {{
+        setsid sh -c 'echo $$ >{other}.new; mv {other}.new {other}; exec sleep 1000' >/dev/null 2>&1 &
+        until [ -s {other} ]; do sleep 0.01; done
+    }}
+    cp {other} "$0"
+    """
+    helper.argv[2] = script
+    box.started(*SLEEP, helpers=[{**helper.configuration, "shared": True}]).close()
+    first = helper.pid
+    try:
+        assert told(box)[0]["pid"] == first
+        other.unlink()
+        host.send(first, signal.SIGKILL)
+        eventually(lambda: replaced(box, helper, first), "it is started again")
+        second = helper.pid
+        stop(box)
+        box.assert_gone()
+        assert host.alive(second), "it is not this container's to end"
+    finally:
+        host.send(int(other.read_text()), signal.SIGKILL)
