@@ -129,9 +129,12 @@ GLOBAL_VALUES = {
     "--runroot": "runroot",
     "--runtime": "runtime",
     "--cgroup-manager": "cgroup_manager",
+    "--entered": "entered",  # not shown: given by the monitor
 }
 INTERRUPTED = 130
-NO_ROOT_NEEDED = ("version",)
+# What an ordinary user can do only in a namespace of their own: mounting, giving files to other ids. `rm`, `restart`
+# and `exec` enter one by themselves, the others only read, or talk to monitors.
+ENTERING = frozenset(("create", "import", "load", "pull", "rmi", "run", "save", "start"))
 
 
 def entry() -> NoReturn:
@@ -207,8 +210,7 @@ def _remedy(error: OSError) -> str:
         errno.ENOSPC: "free some space, `remora rm` removes containers that are no longer wanted",
         errno.EDQUOT: "free some space or raise the quota",
         errno.EROFS: "the folder must be writable: choose others with --root and --runroot",
-        errno.EACCES: "run it as root",
-        errno.EPERM: "run it as root",
+        errno.EACCES: "it must be yours: HOME, XDG_RUNTIME_DIR, --root and --runroot say where things are",
         errno.EMFILE: "raise the limit of open files (ulimit -n)",
         errno.ENFILE: "the machine has no more open files to give",
     }
@@ -269,12 +271,16 @@ def _global_options(argv: list[str], options: GlobalOptions) -> int | None:
             continue
         attribute = GLOBAL_VALUES.get(flag)
         if attribute is None:
-            raise RemoraError(f"unknown flag: {flag}", _suggestion(flag, [*GLOBAL_VALUES, "--debug", "--version"]))
+            raise RemoraError(
+                f"unknown flag: {flag}", _suggestion(flag, [*list(GLOBAL_VALUES)[:-1], "--debug", "--version"])
+            )
         if not equals:
             if at == len(argv):
                 raise RemoraError(f"flag needs an argument: {flag}", "see `remora --help`")
             value = argv[at]
             at += 1
+        if flag == "--entered" and not all(number.isdecimal() for number in value.split(":", 1)):
+            raise RemoraError(f'invalid argument "{value}" for "{flag}"', "UID:GID expected")
         if flag == "--cgroup-manager" and value not in ("cgroupfs", "systemd"):
             raise RemoraError(f'invalid argument "{value}" for "{flag}"', "cgroupfs or systemd expected")
         setattr(options, attribute, value)
@@ -341,17 +347,13 @@ def _run(
         sys.stdout.write(parser.format_help())
         return 0
     settings = load(options, env)
-    if name not in NO_ROOT_NEEDED:
-        need_root()
+    if settings.outside and name in ENTERING:
+        from remora.frontend.rootless import entering
+
+        entering.enter(settings)
     status = run(arguments, settings)
     assert isinstance(status, int)
     return status
-
-
-def need_root() -> None:
-    """Raise RemoraError unless this is root."""
-    if os.geteuid() != 0:
-        raise RemoraError("Remora needs root for now: running without root comes later", "run it with sudo")
 
 
 def help_text() -> str:
@@ -366,8 +368,8 @@ def help_text() -> str:
         "      --cgroup-manager NAME  Who makes cgroups: cgroupfs or systemd",
         "  -D, --debug                Tell more about what is done",
         "      --help                 Show this help",
-        "      --root PATH            Folder of the containers (default /var/lib/remora)",
-        "      --runroot PATH         Folder of what runs (default /run/remora)",
+        "      --root PATH            Folder of the containers (default /var/lib/remora; ~/.local/share/remora)",
+        "      --runroot PATH         Folder of what runs (default /run/remora; $XDG_RUNTIME_DIR/remora)",
         "      --runtime NAME         OCI runtime: a name or a path",
         "      --version              Show the version",
         "",

@@ -201,6 +201,13 @@ def _probe_config(settings: Settings, container_id: str) -> Json:
     mounts.append({"destination": "/proc", "type": "proc", "source": "proc"})
     # crun makes its device nodes in it and wants it to be there.
     mounts.append({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]})
+    path = cgroups.path(settings, container_id)
+    linux: dict[str, Json] = {
+        "namespaces": [{"type": name} for name in ("pid", "ipc", "uts", "mount", "network")],
+        "resources": {} if settings.rootless else {"pids": {"limit": 16}},
+    }
+    if path:
+        linux["cgroupsPath"] = path
     return {
         "ociVersion": "1.0.2",
         "process": {
@@ -212,9 +219,5 @@ def _probe_config(settings: Settings, container_id: str) -> Json:
         },
         "root": {"path": "rootfs"},
         "mounts": mounts,
-        "linux": {
-            "cgroupsPath": cgroups.path(settings, container_id),
-            "namespaces": [{"type": name} for name in ("pid", "ipc", "uts", "mount", "network")],
-            "resources": {"pids": {"limit": 16}},
-        },
+        "linux": linux,
     }

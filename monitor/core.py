@@ -270,6 +270,11 @@ def mount_overlay(
     return _check(lib.remora_overlay(folders, len(keep), upper_path, work_path, volatile, id_map_fd), upper)
 
 
+def take_mount(path: StrPath) -> int:
+    """Make the mount at `path` of our own mount namespace a detached one; the descriptor is the caller's."""
+    return _check(lib.remora_take_mount(os.fsencode(path)), path)
+
+
 def open_in_root(root_fd: int, path: StrPath, flags: int, mode: int = 0) -> int:
     """Open a path as the container sees it: symlinks and ``..`` can't lead out of `root_fd`."""
     return _check(lib.remora_open_in_root(root_fd, os.fsencode(path), flags, mode), path)

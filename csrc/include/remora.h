@@ -153,6 +153,12 @@ void remora_cgroup_remove(const char *path, const char *id);
 int remora_overlay(const char *const *lower, size_t n_lower, const char *upper, const char *work, bool volatile_upper,
                    int id_map_fd);
 
+/*
+ * Take a mount out of our own mount namespace: the one at `path` becomes a detached one, which goes with its last
+ * descriptor. A mount descriptor or -errno.
+ */
+int remora_take_mount(const char *path);
+
 /* openat2 with RESOLVE_IN_ROOT below `root_fd`: symlinks can't lead out. A descriptor or -errno. */
 int remora_open_in_root(int root_fd, const char *path, int flags, unsigned int mode);
 

@@ -67,6 +67,10 @@ def run(arguments: Namespace, settings: Settings) -> int:
     if state.status == states.STARTING:
         connection.request({"op": "wait", "condition": "running"})
         state = states.derive(settings, record)
+    if settings.outside:
+        from remora.frontend.rootless import entering
+
+        entering.join(settings, state.monitor_pid)  # its files are to be seen as the container's own users see them
     session = os.urandom(32).hex()
     process = _process(arguments, settings, record, state, words, rows, columns)
     memory = monitor.sealed_memory("exec", jsontext.dumps(process).encode())

@@ -8,6 +8,7 @@ from remora.frontend.commands import selection, version
 from remora.frontend.container import record as records
 from remora.frontend.container import state as states
 from remora.frontend.errors import RemoraError
+from remora.frontend.oci import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "remora info --format '{{.host.ociRuntime.name}}'"
 CGROUP2_MAGIC = "cgroup2"
+PROGRAMS = ("skopeo", "crun", "runc", "catatonit", "newuidmap", "newgidmap", "fuse-overlayfs")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,11 +51,13 @@ def _host(settings: Settings) -> dict[str, object]:
     uptime = float(_read("/proc/uptime").split()[0] or 0)
     return {
         "arch": system.machine,
-        "cgroupManager": settings.cgroup_manager or "cgroupfs",
+        "cgroupControllers": _controllers(settings),
+        "cgroupManager": cgroups.manager(settings),
         "cgroupVersion": _cgroup_version(),
         "cpus": os.cpu_count() or 1,
         "distribution": _distribution(),
         "hostname": system.nodename,
+        "idMappings": _id_mappings(settings),
         "kernel": system.release,
         "memFree": memory.get("MemAvailable", 0) * 1024,
         "memTotal": memory.get("MemTotal", 0) * 1024,
@@ -61,15 +65,40 @@ def _host(settings: Settings) -> dict[str, object]:
         f"{binary_size(memory.get('MemAvailable', 0) * 1024)} available",
         "ociRuntime": _runtime(settings),
         "os": "linux",
-        "rootless": os.geteuid() != 0,
+        "rootless": settings.rootless,
         "security": {
             "seccompEnabled": "seccomp" in _read("/proc/self/status").lower(),
             "apparmorEnabled": _read("/sys/module/apparmor/parameters/enabled").strip() == "Y",
             "selinuxEnabled": os.path.isdir("/sys/fs/selinux"),
         },
-        "programs": {name: _program(name) or "not installed" for name in ("skopeo", "crun", "runc", "catatonit")},
+        "programs": {name: _program(name) or "not installed" for name in PROGRAMS},
         "uptime": duration(uptime),
     }
+
+
+def _controllers(settings: Settings) -> list[str]:
+    """The controllers whose limits can be set."""
+    if not settings.rootless:
+        found = _read("/proc/cgroups").splitlines()
+        return sorted(words[0] for words in (line.split() for line in found) if len(words) == 4 and words[3] == "1")
+    from remora.frontend.oci import delegation
+
+    return sorted(delegation.controllers(delegation.folder(settings)))
+
+
+def _id_mappings(settings: Settings) -> dict[str, object]:
+    """As Podman's: of the user's namespace; empty for root, whose containers have the host's ids."""
+    if not settings.rootless:
+        return {}
+    from remora.frontend.rootless import ranges
+
+    found = ranges.load(settings)
+    made: dict[str, object] = {}
+    for key, extents in (("gidmap", found.gid_map), ("uidmap", found.uid_map)):
+        made[key] = [{"container_id": inside, "host_id": at, "size": size} for inside, at, size in extents]
+    if found.single:
+        made["missing"] = f"no ranges for {found.name}: `{found.command()}`"
+    return made
 
 
 def _program(name: str) -> str | None:
@@ -122,9 +151,15 @@ def _store(settings: Settings) -> dict[str, object]:
     from remora.frontend.images.store import Store
 
     try:
-        found = configuration.load(settings.environ)
+        found = configuration.load(settings)
+        shared: dict[str, object] = {}
+        if settings.rootless:
+            from remora.frontend.rootless import stores
+
+            shared = stores.facts(settings, found)
         made["images"] = {
             "driver": "overlay",
+            **shared,
             "graphRoot": found.graph_root,
             "runRoot": found.run_root,
             "configuration": found.source,

@@ -36,6 +36,12 @@ def run(arguments: Namespace, settings: Settings) -> int:
     ]
     for _, stopping in pending:
         outcome.attempt(stopping.begin)
+    if settings.outside:
+        # What can be killed from outside only is, before the namespace in which all are started is entered.
+        pending = [one for one in pending if one[1].begun and outcome.attempt(one[1].finish)]
+        from remora.frontend.rootless import entering
+
+        entering.enter(settings)
     for selected, stopping in pending:
         if stopping.begun and outcome.attempt(_again, settings, selected.record, stopping):
             selection.put(selected.given)

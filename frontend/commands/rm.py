@@ -62,6 +62,12 @@ def remove(arguments: Namespace, settings: Settings, tell: Callable[[str], None]
     except NoSuchContainer as error:
         raise RemoraError(error.message, error.hint, ABSENT) from None
     ready = [target for target in targets if outcome.attempt(_begin, settings, target, arguments)]
+    if settings.outside and ready:
+        # A container whose monitor was lost can be killed from outside only, its files be removed inside only.
+        ready = [target for target in ready if target.stopping is None or outcome.attempt(target.stopping.finish)]
+        from remora.frontend.rootless import entering
+
+        entering.enter(settings)
     for target in ready:
         if outcome.attempt(_finish, settings, target, arguments):
             tell(target.given)

@@ -30,6 +30,10 @@ def run(arguments: Namespace, settings: Settings) -> int:
     record = created.record
     if spec["detach"]:
         _start(settings, created, None, 0, 0).connection.close()
+        if settings.rootless:
+            from remora.frontend.rootless import lingering
+
+            lingering.warn(settings)
         os.write(1, f"{record.id}\n".encode())
         return 0
     rows, columns = terminal.window() if spec["tty"] else (0, 0)

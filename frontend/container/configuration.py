@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from remora.frontend import runtime
 from remora.frontend.container import logs
 from remora.frontend.oci import cgroups
@@ -126,9 +124,8 @@ def _removal(settings: Settings, record: ContainerRecord) -> list[list[str]]:
     steps = [["unlink", record.spec_path], ["name", settings.names]]
     if image is not None:
         folder = f"{settings.images}/{image['id']}"
-        program = [sys.executable, "-m", "remora.frontend", "--root", settings.data, "--runroot", settings.run]
         steps.append(["unlink", f"{folder}/{record.id}"])
-        steps.append(["last_use", folder, *program, "_unguard", image["id"]])
+        steps.append(["last_use", folder, *settings.own_command(), "_unguard", image["id"]])
     steps.append(["tree", record.data_dir])
     return steps
 

@@ -154,7 +154,7 @@ class Stop:
         self.begun = True
 
     def finish(self) -> bool:
-        """Wait until the container has ended and its monitor is gone; False when it did not run."""
+        """Wait until the container has ended and its monitor is gone; False when it did not run (any more)."""
         ran = self.connection is not None
         if self.connection is not None:
             try:
@@ -163,6 +163,7 @@ class Stop:
                 pass
             finally:
                 self.connection.close()
+                self.connection = None
             monitor.wait_unlocked(self.record.run_dir, None)
         state = states.derive(self.settings, self.record)
         if state.lost:

@@ -88,7 +88,7 @@ def start(
         try:
             sweep.finish_cleanup(record.run_dir)
             plan = _plan(settings, record)
-            rootfs, root_fd, root = _root(record)
+            rootfs, root_fd, root = _root(settings, record)
             try:
                 built = config.build(
                     settings,
@@ -277,7 +277,7 @@ def _lock(record: ContainerRecord) -> int:
     return lock
 
 
-def _root(record: ContainerRecord) -> tuple[int, int, str]:
+def _root(settings: Settings, record: ContainerRecord) -> tuple[int, int, str]:
     """(mount descriptor or -1, descriptor of the root folder, the path the runtime is told)."""
     spec = record.spec
     image = spec["image"]
@@ -290,7 +290,12 @@ def _root(record: ContainerRecord) -> tuple[int, int, str]:
         _make_upper(upper, lower[0])
         _make_folder(work)
         _make_folder(merged)
-    mount = monitor.mount_overlay(lower, upper, work, volatile=spec["remove"])
+    if settings.rootless:
+        from remora.frontend.rootless import overlay
+
+        mount = overlay.mount(settings, lower, upper, work, merged, volatile=spec["remove"])
+    else:
+        mount = monitor.mount_overlay(lower, upper, work, volatile=spec["remove"])
     return mount, mount, merged
 
 

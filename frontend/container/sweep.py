@@ -31,6 +31,10 @@ def sweep_if_stale(settings: Settings, container_id: str) -> bool:
     """
     if not is_id(container_id) or not is_half(settings, container_id):
         return not is_id(container_id)
+    if settings.outside:
+        from remora.frontend.rootless import entering
+
+        return entering.inside(settings, lambda: "swept" if sweep_if_stale(settings, container_id) else "") != ""
     try:
         lock = monitor.lock(settings.run_dir(container_id))
     except BlockingIOError:
@@ -92,6 +96,15 @@ def delete_runtime_state(settings: Settings, container_id: str, program: str = "
     Killed in the middle of a start, a runtime leaves cgroups, and perhaps a process in them, that it knows nothing of
     afterwards: they go as well.
     """
+    if settings.outside:
+        from remora.frontend.rootless import entering
+
+        def delete() -> str:
+            delete_runtime_state(settings, container_id, program)
+            return ""
+
+        entering.inside(settings, delete)
+        return
     folder = f"{settings.runtime_root}/{container_id}"
     if os.path.isdir(folder):
         _runtime_delete(settings, container_id, program)

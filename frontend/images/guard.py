@@ -71,7 +71,7 @@ def acquire(settings: Settings, image_id: str, container_id: str) -> None:
                 "make room on its file system" if error.errno == errno.ENOSPC else "",
             )
     try:
-        store = configuration.load(settings.environ)
+        store = configuration.load(settings)
         if not _present(settings, store, image_id):
             _add(settings, store, image_id)
     except BaseException:
@@ -112,7 +112,7 @@ def drop_if_unused(settings: Settings, image_id: str) -> None:
     folder = f"{settings.images}/{image_id}"
     if _is_used(folder):
         return
-    store = configuration.load(settings.environ)
+    store = configuration.load(settings)
     if not _present(settings, store, image_id) and not os.path.isdir(folder):
         return
     own = guard_id(settings, image_id)

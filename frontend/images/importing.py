@@ -58,10 +58,10 @@ def import_tarball(
                 "copy",
                 *(("-q",) if quiet else ()),
                 f"oci:{folder}:{layout.REFERENCE}",
-                store.configuration.transport + (full_name or f"@{image_id}"),
+                store.transport + (full_name or f"@{image_id}"),
             ],
             phase=f"importing {source}",
-            environ=settings.environ,
+            environ=settings.tool_environ,
             quiet=quiet,
             folder=store.root,
         )

@@ -72,10 +72,10 @@ def _load(settings: Settings, store: Store, entry: Entry, shown: str, quiet: boo
             "copy",
             *(("-q",) if quiet else ()),
             entry.source,
-            store.configuration.transport + (entry.names[0] if entry.names else f"@{entry.image_id}"),
+            store.transport + (entry.names[0] if entry.names else f"@{entry.image_id}"),
         ],
         phase=f"loading {shown}",
-        environ=settings.environ,
+        environ=settings.tool_environ,
         quiet=quiet,
         folder=store.root,
     )

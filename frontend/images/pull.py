@@ -96,7 +96,7 @@ def sources(settings: Settings, given: str) -> list[str]:
         return [str(reference.tagged())]
     if name != given:  # docker://busybox
         return [str(reference.at("docker.io").tagged())]
-    known = registries.load(settings.environ)
+    known = registries.load(settings)
     alias = known.aliases.get(reference.path, "")
     if alias:
         return names.local_candidates(reference, alias, ())[:1]
@@ -138,10 +138,10 @@ def _copy(settings: Settings, name: str, quiet: bool, options: Options) -> None:
                 *arguments,
                 *_login(settings, name, options, folder),
                 f"docker://{name}",
-                store.configuration.transport + name,
+                store.transport + name,
             ],
             phase=f"pulling {name}",
-            environ=settings.environ,
+            environ=settings.tool_environ,
             quiet=quiet,
             name=name,
             folder=store.root,
@@ -161,7 +161,7 @@ def _is_newer(settings: Settings, given: str, local: Image, options: Options) ->
             login = _login(settings, name, options, folder)
             result = process.capture(
                 [program, "inspect", *verify, *login, "--format", "{{.Digest}}", f"docker://{name}"],
-                env=settings.environ,
+                env=settings.tool_environ,
             )
         if result.status == 0:
             return result.stdout.decode().strip() not in local.digests

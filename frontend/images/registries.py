@@ -1,8 +1,8 @@
 """registries.conf: short-name aliases and the registries that are searched for short names.
 
-/etc/containers/registries.conf (or the file in CONTAINERS_REGISTRIES_CONF), its drop-in folder registries.conf.d,
-and the cache of aliases that Podman keeps. Later files win. Everything else in them (mirrors, insecure, blocked)
-is skopeo's business. (containers-registries.conf(5).)
+/etc/containers/registries.conf (or the file in CONTAINERS_REGISTRIES_CONF), its drop-in folder registries.conf.d, and
+the cache of aliases that Podman keeps. An ordinary user's own files are those of ~/.config/containers. Later files
+win. Everything else in them (mirrors, insecure, blocked) is skopeo's business. (containers-registries.conf(5).)
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from remora.frontend.images.decode import as_map, as_text, text_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
+
+    from remora.frontend.settings import Settings
 
 FILES = ("/etc/containers/registries.conf", "/usr/share/containers/registries.conf")
 DROP_INS = "/etc/containers/registries.conf.d"
@@ -33,16 +35,21 @@ class Registries:
         self.source = source
 
 
-def load(environ: Mapping[str, str]) -> Registries:
+def load(settings: Settings) -> Registries:
     """Read the files; a missing one is empty, a broken one is a RemoraError that names it."""
-    given = environ.get("CONTAINERS_REGISTRIES_CONF", "")
-    main = given or next((path for path in FILES if os.path.exists(path)), FILES[0])
-    try:
-        drop_ins = sorted(name for name in os.listdir(DROP_INS) if name.endswith(".conf"))
-    except OSError:
-        drop_ins = []
+    given = settings.environ.get("CONTAINERS_REGISTRIES_CONF", "")
+    files: Sequence[str] = FILES
+    folders, cache = [DROP_INS], CACHE
+    if settings.rootless:
+        from remora.frontend.rootless.folders import configuration
+
+        own = configuration(settings.environ, settings.uid)
+        files = (f"{own}/registries.conf", *FILES)
+        folders.append(f"{own}/registries.conf.d")
+        cache = f"{settings.home}/.cache/containers/short-name-aliases.conf"
+    main = given or next((path for path in files if os.path.exists(path)), FILES[0])
     found = Registries([], {}, main)
-    for path in (CACHE, main, *(f"{DROP_INS}/{name}" for name in drop_ins)):
+    for path in (cache, main, *(path for folder in folders for path in _drop_ins(folder))):
         try:
             with open(path, encoding="utf-8") as file:
                 document = toml.loads(file.read())
@@ -57,3 +64,11 @@ def load(environ: Mapping[str, str]) -> Registries:
         for name, target in as_map(document.get("aliases")).items():
             found.aliases[name] = as_text(target)
     return found
+
+
+def _drop_ins(folder: str) -> list[str]:
+    """The files of a drop-in folder in order."""
+    try:
+        return sorted(f"{folder}/{name}" for name in os.listdir(folder) if name.endswith(".conf"))
+    except OSError:
+        return []

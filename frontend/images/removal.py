@@ -58,9 +58,9 @@ def remove(
     _refuse_users(settings, store, image, remove_containers if force else None)
     try:
         skopeo.run(
-            ["delete", f"{store.configuration.transport}@{image.id}"],
+            ["delete", f"{store.transport}@{image.id}"],
             phase=f"removing image {image.name}",
-            environ=settings.environ,
+            environ=settings.tool_environ,
             quiet=True,
             folder=store.root,
         )

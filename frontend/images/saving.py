@@ -161,11 +161,11 @@ def _one(settings: Settings, store: Store, image: Image, tags: list[str], form: 
     target = f"{FORMATS[form]}:{path}"
     if tags and form != "docker-dir":
         target += f":{tags[0]}"
-    source = store.configuration.transport + f"@{image.id}"
+    source = store.transport + f"@{image.id}"
     skopeo.run(
         [*arguments, source, target],
         phase=f"saving {image.name}",
-        environ=settings.environ,
+        environ=settings.tool_environ,
         quiet=quiet,
         folder="the folder written to",
     )

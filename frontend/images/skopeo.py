@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = "remora-images-"
 STALE = 60.0  # seconds
+ROOTLESS = "_CONTAINERS_ROOTLESS_UID"  # Settings.tool_environ
 
 # Part of skopeo's message (lower case) → (what it means, remedy). {host}, {name} and {folder} are filled in.
 KNOWN: tuple[tuple[str, str, str], ...] = (
@@ -42,6 +43,11 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
     ("unauthorized", "the registry {host} wants a login or does not know the image", "`skopeo login {host}`"),
     ("authentication required", "the registry {host} wants a login", "`skopeo login {host}`"),
     ("denied", "the registry {host} denies access", "`skopeo login {host}`, and check the name"),
+    (
+        "insufficient uids or gids available",
+        "the image has files of users or groups that have no id here",
+        "add ranges with usermod --add-subuids and --add-subgids (`remora info` shows those there are)",
+    ),
     ("no space left on device", "no space left on device", "make room in {folder} and in /var/tmp (or set TMPDIR)"),
     (
         "policy.json: no such file",
@@ -94,8 +100,10 @@ def _own_mounts(environ: Mapping[str, str]) -> list[str]:
     """Words before skopeo that give it a mount namespace of its own.
 
     Its overlay driver mounts <graph root>/overlay on itself and (1.9) leaves that behind: the folder could not be
-    removed any more. unshare(1) executes in place, so skopeo keeps the pid.
+    removed any more. unshare(1) executes in place, so skopeo keeps the pid. An ordinary user's command has one already.
     """
+    if ROOTLESS in environ:
+        return []
     unshare = process.which("unshare", environ)
     return [unshare, "--mount", "--"] if unshare is not None else []
 

@@ -222,17 +222,26 @@ def read_records(path: str) -> list[dict[str, object]]:
 class Store:
     """The store of this host and its additional, read-only ones."""
 
-    __slots__ = ("configuration", "environ", "_layers")
+    __slots__ = ("configuration", "settings", "_layers")
 
     def __init__(self, settings: Settings) -> None:
-        self.environ: Mapping[str, str] = settings.environ
-        self.configuration = configuration.load(settings.environ)
+        self.settings = settings
+        self.configuration = configuration.load(settings)
         self._layers: dict[str, Layers] = {}
 
     @property
     def root(self) -> str:
         """The graph root."""
         return self.configuration.graph_root
+
+    @property
+    def transport(self) -> str:
+        """What skopeo takes for this store; a name, or `@` and an image id, follows."""
+        if not self.settings.rootless:
+            return self.configuration.transport()
+        from remora.frontend.rootless import overlay
+
+        return self.configuration.transport(overlay.store_options(self.configuration))
 
     def layers(self, root: str) -> Layers:
         """The layers of one graph root, read once."""
@@ -297,7 +306,7 @@ class Store:
     def _candidates(self, reference: names.Reference) -> list[str]:
         if reference.domain:
             return names.local_candidates(reference, "", ())
-        known = registries.load(self.environ)
+        known = registries.load(self.settings)
         return names.local_candidates(reference, known.aliases.get(reference.path, ""), known.search)
 
     def _by_prefix(self, given: str, images: list[Image]) -> Image:

@@ -1,7 +1,9 @@
 """Which cgroup a container gets, and who makes it.
 
 `cgroupfs`: the runtime makes `/remora/<id>` itself. `systemd`: the runtime asks systemd for a scope below
-machine.slice; the default where systemd runs with the unified hierarchy, which it claims for itself.
+machine.slice; the default where systemd runs with the unified hierarchy, which it claims for itself. An ordinary user
+gets one in the delegated part of the tree, through the user's own systemd or below a folder that the user may write;
+else none.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ def is_v2() -> bool:
 def manager(settings: Settings) -> str:
     """`cgroupfs` or `systemd`: as set, else as the host suggests."""
     chosen = settings.cgroup_manager or settings.environ.get("REMORA_CGROUP_MANAGER", "")
+    if settings.rootless:
+        from remora.frontend.oci import delegation
+
+        if chosen in MANAGERS or not chosen:
+            return "systemd" if chosen != "cgroupfs" and delegation.systemd(settings) else "cgroupfs"
     if not chosen:
         return "systemd" if is_v2() and os.path.isdir("/run/systemd/system") else "cgroupfs"
     if chosen not in MANAGERS:
@@ -34,7 +41,12 @@ def manager(settings: Settings) -> str:
 
 
 def path(settings: Settings, container_id: str) -> str:
-    """`linux.cgroupsPath`."""
+    """`linux.cgroupsPath`; "" when there is no cgroup to be had."""
     if manager(settings) == "systemd":
-        return f"machine.slice:remora:{container_id}"
+        return f"{'user' if settings.rootless else 'machine'}.slice:remora:{container_id}"
+    if settings.rootless:
+        from remora.frontend.oci import delegation
+
+        at = delegation.folder(settings)
+        return f"{at}/remora/{container_id}" if at else ""
     return f"/remora/{container_id}"

@@ -12,7 +12,18 @@ import stat
 from remora import monitor
 from remora.frontend import jsontext
 from remora.frontend.errors import RemoraError
-from remora.frontend.oci import capabilities, cgroups, devices, files, mounts, process, resources, rlimits, seccomp
+from remora.frontend.oci import (
+    capabilities,
+    cgroups,
+    devices,
+    files,
+    mounts,
+    process,
+    resources,
+    rlimits,
+    rootless,
+    seccomp,
+)
 from remora.frontend.oci import user as users
 
 TYPE_CHECKING = False
@@ -79,6 +90,8 @@ def build(
     user = users.resolve(root_fd, spec["user"])
     _check_workdir(spec, root_fd, user)
     possible, effective = capabilities.own()
+    if settings.rootless:
+        effective &= ~capabilities.SYS_RESOURCE  # of the user's namespace: it raises no limit of the host
     bounding = capabilities.bounding_set(spec["cap_add"], spec["cap_drop"], spec["privileged"], possible)
     init = process.init_program() if spec["init"] else ""
     hostname = process.hostname(spec)
@@ -97,6 +110,9 @@ def build(
         },
         "linux": _linux(settings, spec, bounding, warnings, namespaces or {}),
     }
+    if settings.rootless:
+        rootless.adapt(settings, spec, config, not os.path.exists(f"{folder}/bundle/config.json"), warnings)
+        return Built(config, user, warnings, "")
     return Built(config, user, warnings, rlimits.lowered_defaults(spec["ulimits"], effective))
 
 

@@ -131,7 +131,11 @@ def test_version_and_help_work_in_every_spelling() -> None:
             125,
             "Error: remora info: No space left on device: /x (",
         ),
-        (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"), 125, "Permission denied: /x (run it as root)"),
+        (
+            PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"),
+            125,
+            "Permission denied: /x (it must be yours: HOME, ",
+        ),
         (MonitorGone("gone"), 125, "the container's monitor is gone"),
         (
             RequestFailed("start container", "web", "no such file", 2, 127),
@@ -175,14 +179,25 @@ def test_debugging_shows_where_an_unexpected_error_came_from(monkeypatch: pytest
         cli.main(["info"], {"REMORA_DEBUG": "1"})
 
 
-def test_without_root_a_command_says_that_it_comes_later(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_an_ordinary_users_folders_are_below_home_and_the_run_time_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert cli.main(["ps"], {}) == 125
-    assert "without root comes later (run it with sudo)" in capfd.readouterr().err
-    assert cli.main(["version"], {}) == 0
-    assert cli.main(["ps", "--help"], {}) == 0
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    environ = {"HOME": "/home/me", "XDG_RUNTIME_DIR": "/run/mine"}
+    found = load(GlobalOptions(), environ)
+    assert (found.data, found.run) == ("/home/me/.local/share/remora", "/run/mine/remora")
+    assert (found.rootless, found.outside, found.uid, found.home) == (True, True, 54321, "/home/me")
+    found = load(GlobalOptions(), {**environ, "XDG_DATA_HOME": "/data", "REMORA_RUNROOT": "/r"})
+    assert (found.data, found.run) == ("/data/remora", "/r")
+    assert load(GlobalOptions(), {"HOME": "/home/me"}).run == "/tmp/remora-54321/remora"
+
+
+def test_what_a_monitor_calls_inside_acts_for_the_user() -> None:
+    found = load(GlobalOptions(entered="1000:100"), {"HOME": "/home/me", "XDG_RUNTIME_DIR": "/run/mine"})
+    assert (found.rootless, found.outside, found.uid, found.gid) == (True, False, 1000, 100)
+    words = found.own_command()
+    assert words[words.index("--entered") + 1] == "1000:100"
+    assert "--entered" not in cli.help_text()
 
 
 def test_settings_come_from_option_then_environment_then_default() -> None:

@@ -46,7 +46,7 @@ class Place:
     def delete(self) -> subprocess.CompletedProcess[str]:
         """Let skopeo delete the image."""
         return subprocess.run(
-            ["skopeo", "delete", f"{self.store.configuration.transport}@{self.image_id}"],
+            ["skopeo", "delete", f"{self.store.configuration.transport()}@{self.image_id}"],
             env=self.remora.environment,
             capture_output=True,
             text=True,
@@ -200,7 +200,7 @@ def test_a_crowd_that_comes_and_goes_never_leaves_the_image_unguarded(place: Pla
         "from remora.frontend.settings import Settings\n"
         "data, run, image, container = sys.argv[1:]\n"
         "settings = Settings(data, run)\n"
-        "store = configuration.load(settings.environ)\n"
+        "store = configuration.load(settings)\n"
         "for _ in range(60):\n"
         "    guard.acquire(settings, image, container)\n"
         "    assert guard._present(settings, store, image)\n"
@@ -229,7 +229,7 @@ def test_deleting_and_acquiring_at_once_ends_with_the_one_or_the_other(place: Pl
     for number in range(12):
         container = f"{number:064x}"
         deleter = subprocess.Popen(
-            ["skopeo", "delete", f"{place.store.configuration.transport}@{place.image_id}"],
+            ["skopeo", "delete", f"{place.store.configuration.transport()}@{place.image_id}"],
             env=place.remora.environment,
             stderr=subprocess.PIPE,
         )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from remora.frontend.errors import RemoraError
 from remora.frontend.images import changes, configuration, decode, names, skopeo, toml
+from remora.frontend.settings import Settings
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -168,7 +169,7 @@ def test_debians_short_names_need_no_tomllib() -> None:
 def _configuration(folder: Path, text: str) -> configuration.StorageConfiguration:
     path = folder / "storage.conf"
     path.write_text(text)
-    return configuration.load({"CONTAINERS_STORAGE_CONF": str(path), "HOME": "/home/me"})
+    return configuration.load(Settings(environ={"CONTAINERS_STORAGE_CONF": str(path), "HOME": "/home/me"}))
 
 
 def test_the_store_is_where_the_configuration_says(tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_the_store_is_where_the_configuration_says(tmp_path: Path) -> None:
         '[storage.options]\nadditionalimagestores = ["/one", "/two"]\n',
     )
     assert (store.graph_root, store.run_root, store.additional) == ("/home/me/g", "/r", ["/one", "/two"])
-    assert store.transport == "containers-storage:[overlay@/home/me/g+/r]"
+    assert store.transport() == "containers-storage:[overlay@/home/me/g+/r]"
 
 
 def test_an_empty_configuration_gives_the_defaults(tmp_path: Path) -> None:
@@ -204,12 +205,12 @@ def test_an_unusable_configuration_is_named(tmp_path: Path, text: str, told: str
 
 def test_a_driver_from_the_environment_is_blamed_on_it(tmp_path: Path) -> None:
     with pytest.raises(RemoraError, match="STORAGE_DRIVER"):
-        configuration.load({"STORAGE_DRIVER": "btrfs"})
+        configuration.load(Settings(environ={"STORAGE_DRIVER": "btrfs"}))
 
 
 def test_a_named_configuration_file_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(RemoraError, match="CONTAINERS_STORAGE_CONF"):
-        configuration.load({"CONTAINERS_STORAGE_CONF": str(tmp_path / "none")})
+        configuration.load(Settings(environ={"CONTAINERS_STORAGE_CONF": str(tmp_path / "none")}))
 
 
 CHANGES = {

@@ -30,7 +30,7 @@ def open_store(remora: Remora) -> Store:
 
 
 def push(remora: Remora, name: str, target: str, *options: str) -> None:
-    transport = open_store(remora).configuration.transport
+    transport = open_store(remora).configuration.transport()
     subprocess.run(
         ["skopeo", "copy", "-q", "--dest-tls-verify=false", *options, f"{transport}{name}", f"docker://{target}"],
         env=remora.environment,

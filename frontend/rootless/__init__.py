@@ -1,0 +1,1 @@
+"""Containers of ordinary users: where their folders are, their ids, and the user namespace that commands enter."""
