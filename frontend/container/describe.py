@@ -7,6 +7,7 @@ import os
 from remora.frontend.container import logs
 from remora.frontend.container import state as states
 from remora.frontend.oci import capabilities
+from remora.frontend.oci.security import SecurityOptions
 from remora.frontend.output.template.values import Map
 from remora.frontend.output.text import moment
 
@@ -54,7 +55,7 @@ def container(settings: Settings, record: ContainerRecord, size: bool = False) -
         "Driver": "overlay",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": SecurityOptions(spec["security_opt"]).apparmor,
         **_capabilities(spec),
         "ExecIDs": _sessions(told),
         "GraphDriver": _graph(record),
@@ -136,9 +137,10 @@ def _runtime(settings: Settings, spec: Spec) -> str:
 
 
 def _capabilities(spec: Spec) -> dict[str, object]:
-    possible = capabilities.own()[0]
-    bounding = capabilities.bounding_set(spec["cap_add"], spec["cap_drop"], spec["privileged"], possible)
-    return {"EffectiveCaps": sorted(bounding), "BoundingCaps": sorted(bounding)}
+    bounding = capabilities.of_spec(spec, capabilities.own()[0])
+    root = spec["user"].partition(":")[0] in ("", "0", "root")
+    sets = capabilities.process_sets(bounding, spec["cap_add"], 0 if root else 1)
+    return {"EffectiveCaps": sorted(sets.get("effective", [])), "BoundingCaps": sorted(bounding)}
 
 
 def _sessions(told: dict[str, object]) -> list[str]:
@@ -234,7 +236,7 @@ def _config(spec: Spec) -> dict[str, object]:
         "Umask": spec["umask"],
         "Timeout": spec["timeout"],
         "StopTimeout": spec["stop_timeout"],
-        "Passwd": True,
+        "Passwd": spec["passwd"],
     }
 
 
@@ -258,12 +260,12 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
         "DnsOptions": spec["dns_options"],
         "DnsSearch": spec["dns_search"],
         "ExtraHosts": spec["add_hosts"],
-        "GroupAdd": [],
+        "GroupAdd": spec["group_add"],
         "IpcMode": "private",
         "Cgroup": "",
         "Cgroups": "default",
         "Links": None,
-        "OomScoreAdj": 0,
+        "OomScoreAdj": spec["oom_score_adj"] or 0,
         "PidMode": "private",
         "Privileged": spec["privileged"],
         "PublishAllPorts": spec["publish_all"],
@@ -283,7 +285,16 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
         "CgroupParent": "",
         "CpusetCpus": spec["cpuset_cpus"],
         "CpusetMems": "",
-        "Devices": [],
+        "Devices": [
+            {
+                "PathOnHost": device["source"],
+                "PathInContainer": device["target"],
+                "CgroupPermissions": device["access"],
+            }
+            for device in spec["devices"]
+        ],
+        "DeviceCgroupRules": spec["device_cgroup_rules"],
+        "Sysctls": Map(spec["sysctls"]),
         "MemorySwap": spec["memory_swap"],
         "PidsLimit": spec["pids_limit"],
         "Ulimits": [

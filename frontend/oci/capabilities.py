@@ -1,8 +1,9 @@
 """Capability sets of a container's process.
 
-The default is Podman's set of eleven. What this process itself may not give (its bounding set) is left out, because a
-runtime refuses or warns about it. A process that is not root gets only what was added by name (ambient, so that it
-keeps it across exec); root gets the set as effective and permitted, with nothing inheritable.
+The default is Podman's set of eleven; `default_capabilities` of containers.conf names another, say Docker's fourteen.
+What this process itself may not give (its bounding set) is left out, because a runtime refuses or warns about it. A
+process that is not root gets only what was added by name (ambient, so that it keeps it across exec); root gets the set
+as effective and permitted, with nothing inheritable.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from remora.frontend.errors import RemoraError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from remora.frontend.container.spec import Spec
 
 # By number (linux/capability.h).
 NAMES = tuple(
@@ -55,12 +58,27 @@ def parse(option: str, given: Iterable[str]) -> list[str]:
             if name != ALL:
                 name = name if name.startswith("CAP_") else "CAP_" + name
                 if name not in NAMES:
-                    raise RemoraError(
-                        f'unknown capability "{word}" for {option}', hint="a name of capabilities(7), or ALL"
-                    )
+                    raise RemoraError(f'unknown capability "{word.strip()}" for {option}', hint=_nearest(name))
             if name not in result:
                 result.append(name)
     return result
+
+
+def _nearest(name: str) -> str:
+    """What may have been meant."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name[4:], [known[4:] for known in NAMES], 1, 0.5)
+    return f"did you mean {near[0]}? capabilities(7) lists them" if near else "a name of capabilities(7), or ALL"
+
+
+def check(add: Sequence[str], drop: Sequence[str]) -> None:
+    """Raise RemoraError for what is to be added and dropped at once (`drop ALL` and some by name go together)."""
+    if ALL in add and ALL in drop:
+        raise RemoraError("--cap-add ALL and --cap-drop ALL exclude each other", hint="leave out one of them")
+    both = [name for name in add if name in drop]
+    if both:
+        raise RemoraError(f"{both[0]} is to be added and dropped", hint="name it in --cap-add or in --cap-drop")
 
 
 def own() -> tuple[int, int]:
@@ -75,8 +93,10 @@ def own() -> tuple[int, int]:
     return bounding, effective
 
 
-def bounding_set(add: Sequence[str], drop: Sequence[str], privileged: bool, possible: int) -> list[str]:
-    """The container's bounding set, sorted. possible: mask of what may be given (`own()[0]`).
+def bounding_set(
+    add: Sequence[str], drop: Sequence[str], privileged: bool, possible: int, default: Sequence[str] | None = None
+) -> list[str]:
+    """The container's bounding set, sorted. possible: mask of what may be given (`own()[0]`); default: None = DEFAULT.
 
     Dropping wins over the default set, adding by name wins over `drop ALL`.
     """
@@ -86,9 +106,22 @@ def bounding_set(add: Sequence[str], drop: Sequence[str], privileged: bool, poss
     elif ALL in add:
         chosen = available - set(drop)
     else:
-        chosen = (set() if ALL in drop else set(DEFAULT)) - set(drop)
+        chosen = (set() if ALL in drop else set(DEFAULT if default is None else default)) - set(drop)
         chosen |= set(add)
     return sorted(chosen & available)
+
+
+def of_spec(spec: Spec, possible: int, privileged: bool = False) -> list[str]:
+    """The bounding set of a container, or of an exec in it that is privileged."""
+    return bounding_set(
+        spec["cap_add"], spec["cap_drop"], privileged or spec["privileged"], possible, spec["capabilities"]
+    )
+
+
+def withheld(spec: Spec, bounding: Sequence[str]) -> str:
+    """A warning about capabilities asked for by name that this process can't give; "" when it gives all."""
+    missing = [name for name in spec["cap_add"] if name != ALL and name not in bounding]
+    return f"--cap-add {','.join(missing)} left out: this process may not give it" if missing else ""
 
 
 def process_sets(bounding: list[str], add: Sequence[str], uid: int) -> dict[str, list[str]]:

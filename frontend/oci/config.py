@@ -23,6 +23,7 @@ from remora.frontend.oci import (
     rlimits,
     rootless,
     seccomp,
+    security,
 )
 from remora.frontend.oci import user as users
 
@@ -31,24 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from remora.frontend.container.spec import Json, Spec
+    from remora.frontend.oci.devices import Devices
+    from remora.frontend.oci.security import SecurityOptions
     from remora.frontend.oci.user import User
     from remora.frontend.settings import Settings
 
 OCI_VERSION = "1.0.2"
-MASKED = (
-    "/proc/acpi",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/fs/selinux",
-    "/sys/dev/block",
-)
-READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 class Built:
@@ -87,28 +76,33 @@ def build(
     Raises RemoraError for an unknown user, a missing working folder, a missing profile or program.
     """
     warnings: list[str] = []
-    user = users.resolve(root_fd, spec["user"])
+    user, accounts = _user(spec, root_fd, folder + "/etc")
     _check_workdir(spec, root_fd, user)
     possible, effective = capabilities.own()
     if settings.rootless:
         effective &= ~capabilities.SYS_RESOURCE  # of the user's namespace: it raises no limit of the host
-    bounding = capabilities.bounding_set(spec["cap_add"], spec["cap_drop"], spec["privileged"], possible)
+    bounding = capabilities.of_spec(spec, possible)
+    missing = capabilities.withheld(spec, bounding)
+    if missing:
+        warnings.append(missing)
     init = process.init_program() if spec["init"] else ""
     hostname = process.hostname(spec)
-    generated = files.write(folder + "/etc", spec, hostname, texts)
+    generated = files.write(folder + "/etc", spec, hostname, texts) + accounts
+    options = security.SecurityOptions(spec["security_opt"])
+    given = devices.build(spec, rlimits.in_user_namespace())
     first = process.first_process(spec, user, bounding, effective, rows, columns, warnings)
     config: dict[str, Json] = {
         "ociVersion": OCI_VERSION,
         "process": first,
         "root": {"path": root, "readonly": True} if spec["read_only"] else {"path": root},
         "hostname": hostname,
-        "mounts": mounts.build(spec, generated, init),
+        "mounts": mounts.build(spec, generated, init, options) + given.binds,
         "annotations": {
             "io.container.manager": "remora",
             "org.opencontainers.image.stopSignal": str(spec["stop_signal"]),
             **spec["annotations"],
         },
-        "linux": _linux(settings, spec, bounding, warnings, namespaces or {}),
+        "linux": _linux(settings, spec, bounding, options, given, warnings, namespaces or {}),
     }
     if settings.rootless:
         rootless.adapt(settings, spec, config, not os.path.exists(f"{folder}/bundle/config.json"), warnings)
@@ -129,8 +123,30 @@ def write(config: dict[str, Json], bundle: str) -> None:
         os.close(fd)
 
 
+def _user(spec: Spec, root_fd: int, folder: str) -> tuple[User, list[tuple[str, str]]]:
+    """Who the process runs as, and copies of passwd and group that are to be bound over the image's (target, path)."""
+    groups = [name for name in spec["group_add"] if name != users.KEEP_GROUPS]
+    if not spec["hostusers"] and (not spec["user"] or not spec["passwd"]) and not groups:
+        return users.resolve(root_fd, spec["user"]), []
+    from remora.frontend.oci.accounts import Accounts
+
+    accounts = Accounts(spec, root_fd)
+    try:
+        user = users.resolve(accounts.sources, spec["user"], groups)
+        accounts.add_missing(spec, user)
+        return user, accounts.write(folder, spec["rootfs"] is None and not spec["read_only"])
+    finally:
+        accounts.close()
+
+
 def _linux(
-    settings: Settings, spec: Spec, bounding: list[str], warnings: list[str], given: Mapping[str, str]
+    settings: Settings,
+    spec: Spec,
+    bounding: list[str],
+    options: SecurityOptions,
+    given: Devices,
+    warnings: list[str],
+    joined: Mapping[str, str],
 ) -> dict[str, Json]:
     v2 = cgroups.is_v2()
     host_network = spec["network"] == "host"
@@ -142,38 +158,34 @@ def _linux(
     linux: dict[str, Json] = {
         "cgroupsPath": cgroups.path(settings, spec["id"]),
         "namespaces": [
-            {"type": name, "path": given[name]} if name in given else {"type": name}
-            for name in dict.fromkeys([*namespaces, *given])
+            {"type": name, "path": joined[name]} if name in joined else {"type": name}
+            for name in dict.fromkeys([*namespaces, *joined])
         ],
-        "resources": resources.build(spec, v2, warnings),
+        "resources": resources.build(spec, given.rules, v2, warnings),
     }
-    if not host_network:
-        linux["sysctl"] = {"net.ipv4.ping_group_range": "0 0"}
+    sysctls = {name: value for name, value in spec["sysctls"].items() if not host_network or name[:4] != "net."}
+    if sysctls:
+        linux["sysctl"] = sysctls
     propagation = {word for item in spec["mounts"] for word in item["options"]}
     if propagation & {"shared", "rshared"}:
         linux["rootfsPropagation"] = "shared"
     elif propagation & {"slave", "rslave"}:
         linux["rootfsPropagation"] = "rslave"
-    if spec["privileged"]:
-        linux["devices"] = devices.of_host()
+    if given.nodes:
+        linux["devices"] = given.nodes
+    masked, read_only = security.paths(spec, options)
+    if masked:
+        linux["maskedPaths"] = masked
+    if read_only:
+        linux["readonlyPaths"] = read_only
+    if options.seccomp == security.UNCONFINED or (spec["privileged"] and not options.seccomp):
         return linux
-    linux["maskedPaths"] = MASKED
-    linux["readonlyPaths"] = READ_ONLY
-    profile = _profile(spec)
-    if profile is None:
-        linux["seccomp"] = seccomp.default_section(bounding, os.uname().machine)
-    elif profile:
-        linux["seccomp"] = seccomp.section(profile, bounding, os.uname().machine)
+    machine = os.uname().machine
+    if options.seccomp:
+        linux["seccomp"] = seccomp.section(options.seccomp, bounding, machine)
+    else:
+        linux["seccomp"] = seccomp.default_section(bounding, machine)
     return linux
-
-
-def _profile(spec: Spec) -> str | None:
-    """Path of the seccomp profile asked for, "" for none at all; None: the default one."""
-    for text in reversed(spec["security_opt"]):
-        if text.startswith(("seccomp=", "seccomp:")):
-            value = text[8:]
-            return "" if value == "unconfined" else os.path.abspath(value)
-    return None
 
 
 def _check_workdir(spec: Spec, root_fd: int, user: User) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from remora.frontend.oci import cgroups
+from remora.frontend.oci.security import CGROUP
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from remora.frontend.container.spec import Json, Mount, Spec
+    from remora.frontend.oci.security import SecurityOptions
 
 SHM_SIZE = "65536k"
 _PROPAGATION = frozenset("private rprivate shared rshared slave rslave unbindable runbindable".split())
 
 
-def build(spec: Spec, files: Sequence[tuple[str, str]], init: str) -> list[Json]:
+def build(spec: Spec, files: Sequence[tuple[str, str]], init: str, options: SecurityOptions) -> list[Json]:
     """The `mounts` list. files: (target, source) of the generated files; init: host path of catatonit or ""."""
-    mounts = _system(spec)
+    mounts = _system(spec, options)
     given = spec["mounts"]
     read_only_files = ["ro", "nosuid", "noexec", "nodev"] if spec["read_only"] else []
     for target, source in files:
@@ -37,10 +41,13 @@ def _entry(destination: str, kind: str, source: str, options: list[str]) -> dict
     return {"destination": destination, "type": kind, "source": source, "options": options}
 
 
-def _system(spec: Spec) -> list[dict[str, Json]]:
+def _system(spec: Spec, options: SecurityOptions) -> list[dict[str, Json]]:
     access = "rw" if spec["privileged"] else "ro"
+    # Without a cgroup namespace the host's groups would be there to be changed: only who names them gets that.
+    unmasked = CGROUP in options.unmask or (cgroups.is_v2() and options.is_unmasked(CGROUP))
+    cgroup = "rw" if unmasked else access
     return [
-        _entry("/proc", "proc", "proc", ["nosuid", "noexec", "nodev"]),
+        _entry("/proc", "proc", "proc", ["nosuid", "noexec", "nodev", *options.proc_options]),
         _entry("/dev", "tmpfs", "tmpfs", ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
         _entry("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", access]),
         _entry(
@@ -51,7 +58,7 @@ def _system(spec: Spec) -> list[dict[str, Json]]:
         ),
         _entry("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
         _entry("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", "size=" + SHM_SIZE]),
-        _entry("/sys/fs/cgroup", "cgroup", "cgroup", ["rprivate", "nosuid", "noexec", "nodev", "relatime", access]),
+        _entry(CGROUP, "cgroup", "cgroup", ["rprivate", "nosuid", "noexec", "nodev", "relatime", cgroup]),
     ]
 
 

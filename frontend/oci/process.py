@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from remora.frontend.errors import RemoraError
-from remora.frontend.oci import capabilities, environment, rlimits
+from remora.frontend.oci import capabilities, environment, rlimits, security
 from remora.frontend.oci import user as users
 from remora.frontend.oci.mounts import INIT
 
@@ -39,15 +39,6 @@ def init_program() -> str:
     raise RemoraError("--init: container-init binary not found on the host", hint="install the package catatonit")
 
 
-def no_new_privileges(spec: Spec) -> bool:
-    """Whether `--security-opt no-new-privileges` is in force (the last one counts)."""
-    result = False
-    for text in spec["security_opt"]:
-        if text.startswith("no-new-privileges"):
-            result = text[18:].lower() not in ("false", "f", "0")
-    return result
-
-
 def first_process(
     spec: Spec, user: User, bounding: list[str], effective: int, rows: int, columns: int, warnings: list[str]
 ) -> dict[str, Json]:
@@ -56,6 +47,8 @@ def first_process(
     env = environment.build(spec["env"], user.home, hostname(spec))
     process = _process(spec, user, args, env, spec["workdir"], spec["tty"], rows, columns)
     process["capabilities"] = capabilities.process_sets(bounding, spec["cap_add"], user.uid)
+    if spec["oom_score_adj"] is not None:
+        process["oomScoreAdj"] = rlimits.oom_score(spec["oom_score_adj"], effective, warnings)
     process["rlimits"] = rlimits.build(spec["ulimits"], environment.stack_needed(args, env), effective, warnings)
     return process
 
@@ -79,14 +72,16 @@ def exec_process(
     that the runtime gets numbers only. env: additional `NAME=VALUE`. user: None or "" is the container's own.
     workdir: "" is the container's own. Raises RemoraError for an unknown user or group.
     """
-    who = users.resolve(root_fd, user or spec["user"])
+    # As in Podman, the groups of --group-add are the container's own user's.
+    groups = [name for name in spec["group_add"] if name != users.KEEP_GROUPS] if not user else []
+    who = users.resolve(root_fd, user or spec["user"], groups)
     variables = environment.build([*spec["env"], *env], who.home, hostname(spec))
     stack = environment.stack_needed(args, variables)
     process = _process(spec, who, args, variables, workdir or spec["workdir"], tty, rows, columns)
     possible, effective = capabilities.own()
     if stack:  # else the runtime takes the container's own limits
         process["rlimits"] = rlimits.build(spec["ulimits"], stack, effective, [])
-    bounding = capabilities.bounding_set(spec["cap_add"], spec["cap_drop"], privileged or spec["privileged"], possible)
+    bounding = capabilities.of_spec(spec, possible, privileged)
     process["capabilities"] = capabilities.process_sets(
         bounding, [capabilities.ALL] if privileged else spec["cap_add"], who.uid
     )
@@ -111,6 +106,10 @@ def _process(
         process["terminal"] = True
         if rows > 0 and columns > 0:
             process["consoleSize"] = {"height": rows, "width": columns}
-    if no_new_privileges(spec):
-        process["noNewPrivileges"] = True
+    if spec["security_opt"]:
+        options = security.SecurityOptions(spec["security_opt"])
+        if options.no_new_privileges:
+            process["noNewPrivileges"] = True
+        if options.apparmor and (options.apparmor != security.UNCONFINED or security.apparmor_is_on()):
+            process["apparmorProfile"] = options.apparmor
     return process

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from remora.frontend.oci import devices
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from remora.frontend.container.spec import Json, Spec
 
 PIDS_DEFAULT = 2048
@@ -15,9 +15,12 @@ CPU_PERIOD = 100000  # microseconds
 _MEMSW_V1 = "/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes"
 
 
-def build(spec: Spec, cgroup_v2: bool, warnings: list[str]) -> dict[str, Json]:
-    """The resources of a request. Without a swap limit, memory and swap together get twice the memory, as in Podman."""
-    result: dict[str, Json] = {"devices": devices.rules(spec["privileged"])}
+def build(spec: Spec, device_rules: Sequence[Json], cgroup_v2: bool, warnings: list[str]) -> dict[str, Json]:
+    """The resources of a request. device_rules: of `devices.build`.
+
+    Without a swap limit, memory and swap together get twice the memory, as in Podman.
+    """
+    result: dict[str, Json] = {"devices": device_rules}
     limit = spec["pids_limit"] or PIDS_DEFAULT
     if limit > 0:
         result["pids"] = {"limit": limit}

@@ -78,6 +78,32 @@ def lowered_defaults(ulimits: Sequence[Ulimit], effective: int) -> str:
     )
 
 
+def of_host() -> list[Ulimit]:
+    """`--ulimit host`: all limits as this process has them."""
+    result: list[Ulimit] = []
+    for name, number in _NUMBERS.items():
+        soft, hard = resource.getrlimit(number)
+        result.append({"name": name, "soft": soft, "hard": hard})
+    return result
+
+
+def oom_score(wanted: int, effective: int, warnings: list[str]) -> int:
+    """`--oom-score-adj` as far as this process may go: below its own value only with CAP_SYS_RESOURCE."""
+    if not effective & capabilities.SYS_RESOURCE or in_user_namespace():
+        with open("/proc/self/oom_score_adj", "rb", buffering=0) as file:
+            own = int(file.read(16))
+        if wanted < own:
+            warnings.append(f"--oom-score-adj {wanted} raised to {own}: this process may set no less")
+            return own
+    return wanted
+
+
+def in_user_namespace() -> bool:
+    """Whether this process is in a user namespace: its capabilities count there only."""
+    with open("/proc/self/uid_map", "rb", buffering=0) as file:
+        return file.read(64).split() != [b"0", b"0", b"4294967295"]
+
+
 def _most(name: str, effective: int) -> int:
     """The largest value this process may set."""
     if not effective & capabilities.SYS_RESOURCE:

@@ -7,6 +7,7 @@ container. Converting the default profile is a pure function of the file, the ca
 from __future__ import annotations
 
 import os
+import stat
 
 from remora.frontend import jsontext
 from remora.frontend.errors import RemoraError
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 PATHS = ("/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json")
 PACKAGE = "install the package containers-common or golang-github-containers-common, or use --security-opt seccomp=…"
+
+LARGEST = 16 << 20  # bytes
+_TOO_LARGE = "a profile has 16 MiB at most"
 
 # uname's machine: (name in a profile's conditions, name in its archMap)
 _ARCHITECTURES = {
@@ -46,18 +50,39 @@ def profile_path() -> str:
 def section(path: str, bounding: Sequence[str], machine: str) -> dict[str, Json]:
     """The converted profile. bounding: the container's bounding capability set; machine: as `uname -m` says.
 
-    Raises RemoraError when the file can't be read or is no profile.
+    Raises RemoraError when the file can't be read or is no profile; with line and column where it is not.
     """
+    text = read(path)
     try:
-        with open(path, "rb", buffering=0) as file:
-            profile = jsontext.loads(file.read())
+        profile = jsontext.loads(text)
         if not isinstance(profile, dict):
             raise ValueError("no JSON object")
         return convert(profile, frozenset(bounding), machine)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        from remora.frontend.oci import seccomp_check
+
+        seccomp_check.check(path, text)
+        raise RemoraError(f"seccomp profile {path} is not valid: {error}", hint="correct the file") from None
+
+
+def read(path: str) -> bytes:
+    """The text of a profile. Raises RemoraError when it is no readable plain file, or has more than 16 MiB."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise RemoraError(f"reading seccomp profile {path}: not a plain file", hint="name a JSON file")
+            if status.st_size > LARGEST:
+                raise RemoraError(f"reading seccomp profile {path}: it has {status.st_size} bytes", hint=_TOO_LARGE)
+            pieces = []
+            while piece := os.read(fd, 1 << 20):
+                pieces.append(piece)
+            return b"".join(pieces)
+        finally:
+            os.close(fd)
     except OSError as error:
         raise RemoraError(f"reading seccomp profile {path}: {error.strerror}", hint="name a readable file") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RemoraError(f"seccomp profile {path} is not valid: {error}", hint="correct the file") from None
 
 
 def default_section(bounding: Sequence[str], machine: str) -> dict[str, Json]:

@@ -12,8 +12,13 @@ import stat
 from remora import monitor
 from remora.frontend.errors import RemoraError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 FILE_MAX = 16 << 20  # bytes of a passwd or group file that are read
 ID_MAX = (1 << 31) - 1
+KEEP_GROUPS = "keep-groups"  # in place of groups to add: the caller's own ones are kept
 
 
 class User:
@@ -28,17 +33,56 @@ class User:
         self.home = home
 
 
-def resolve(root_fd: int, user: str) -> User:
-    """Resolve `USER[:GROUP]`, names or numbers; "" is root.
+class Sources:
+    """Where names are looked up: the passwd and group files of a root, unless others will be mounted over them.
 
-    root_fd: a folder descriptor of the container's root. The home is that of passwd, else `/` (`/root` for root).
-    Raises RemoraError for a name that is not in the files, or a number that is none.
+    root_fd: a folder descriptor of the container's root; files: {"/etc/passwd": (descriptor of a root, path in it)} for
+    what will be mounted; added: lines that will be in the container's passwd file.
     """
+
+    __slots__ = ("root_fd", "files", "added")
+
+    def __init__(
+        self, root_fd: int, files: Mapping[str, tuple[int, str]] | None = None, added: Sequence[str] = ()
+    ) -> None:
+        self.root_fd = root_fd
+        self.files = files or {}
+        self.added = added
+
+    def passwd(self) -> list[str]:
+        """The lines of /etc/passwd."""
+        return [*self._lines("/etc/passwd"), *self.added]
+
+    def group(self) -> list[str]:
+        """The lines of /etc/group."""
+        return self._lines("/etc/group")
+
+    def _lines(self, path: str) -> list[str]:
+        return _read(*self.files.get(path, (self.root_fd, path)))
+
+
+def resolve(sources: Sources | int, user: str, groups: Sequence[str] = ()) -> User:
+    """Resolve `USER[:GROUP]`, names or numbers; "" is root. groups: further ones, names or numbers (`--group-add`).
+
+    sources: where names are looked up, or a folder descriptor of the container's root. The home is that of passwd, else
+    `/` (`/root` for root). Raises RemoraError for a name that is not in the files, or a number that is none.
+    """
+    if isinstance(sources, int):
+        sources = Sources(sources)
+    found = _resolve(sources, user)
+    for name in groups:
+        gid = _group_id(sources, name)
+        if gid not in found.groups:
+            found.groups.append(gid)
+    return found
+
+
+def _resolve(sources: Sources, user: str) -> User:
     name, colon, group = user.partition(":")
     name = name or "0"
-    entry = _passwd_entry(root_fd, name)
+    entry = _passwd_entry(sources, name)
     if entry is None:
-        uid = _number(name, "user")
+        uid = number(name, "user")
         if uid is None:
             raise RemoraError(
                 f"unable to find user {name}: no matching entries in passwd file",
@@ -48,17 +92,18 @@ def resolve(root_fd: int, user: str) -> User:
     else:
         login, uid, gid, home = entry
     if colon and group:
-        gid = _group_id(root_fd, group)
+        gid = _group_id(sources, group)
         return User(uid, gid, [gid], home)
     if colon and not entry:
         return User(uid, gid, [gid], home)
-    groups = _groups_of(root_fd, login) if login else []
+    groups = _groups_of(sources, login) if login else []
     if gid not in groups and (user or groups):
         groups.insert(0, gid)
     return User(uid, gid, groups, home)
 
 
-def _number(text: str, what: str) -> int | None:
+def number(text: str, what: str) -> int | None:
+    """An id in decimal; None for what is no number. Raises RemoraError for one that is too large."""
     if not text.isdecimal() or not text.isascii():
         return None
     value = int(text)
@@ -88,11 +133,11 @@ def _read(root_fd: int, path: str) -> list[str]:
     return b"".join(parts).decode("utf-8", "surrogateescape").split("\n")
 
 
-def _passwd_entry(root_fd: int, wanted: str) -> tuple[str, int, int, str] | None:
+def _passwd_entry(sources: Sources, wanted: str) -> tuple[str, int, int, str] | None:
     """(name, uid, gid, home) of the first line with this name or, failing that, this number."""
     by_number = None
-    number = _number(wanted, "user")
-    for line in _read(root_fd, "/etc/passwd"):
+    wanted_id = number(wanted, "user")
+    for line in sources.passwd():
         fields = line.strip().split(":")
         if len(fields) < 6 or not fields[2].isdecimal() or not fields[3].isdecimal():
             continue
@@ -101,29 +146,29 @@ def _passwd_entry(root_fd: int, wanted: str) -> tuple[str, int, int, str] | None
             continue
         if fields[0] == wanted:
             return fields[0], uid, gid, fields[5] or "/"
-        if by_number is None and number == uid:
+        if by_number is None and wanted_id == uid:
             by_number = fields[0], uid, gid, fields[5] or "/"
     return by_number
 
 
-def _group_id(root_fd: int, wanted: str) -> int:
-    for line in _read(root_fd, "/etc/group"):
+def _group_id(sources: Sources, wanted: str) -> int:
+    for line in sources.group():
         fields = line.strip().split(":")
         if len(fields) >= 3 and fields[0] == wanted and fields[2].isdecimal() and int(fields[2]) <= ID_MAX:
             return int(fields[2])
-    number = _number(wanted, "group")
-    if number is None:
+    gid = number(wanted, "group")
+    if gid is None:
         raise RemoraError(
             f"unable to find group {wanted}: no matching entries in group file",
             hint="name a group of the image, or use a number",
         )
-    return number
+    return gid
 
 
-def _groups_of(root_fd: int, login: str) -> list[int]:
+def _groups_of(sources: Sources, login: str) -> list[int]:
     """The groups whose member list has this name, in the file's order, each once."""
     groups: list[int] = []
-    for line in _read(root_fd, "/etc/group"):
+    for line in sources.group():
         fields = line.strip().split(":")
         if len(fields) < 4 or not fields[2].isdecimal() or int(fields[2]) > ID_MAX:
             continue

@@ -13,8 +13,7 @@ import time
 from remora.frontend.container import logs, names
 from remora.frontend.container import spec as specs
 from remora.frontend.errors import RemoraError
-from remora.frontend.oci import capabilities
-from remora.frontend.options import environment, keys, mounts, networks, values
+from remora.frontend.options import environment, keys, mounts, networks, security, values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,12 +84,9 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
         "annotations": dict(values.pair("--annotation", text) for text in arguments.annotation),
         "mounts": _mounts(arguments),
         "network": "none",
-        "cap_add": capabilities.parse("--cap-add", arguments.cap_add),
-        "cap_drop": capabilities.parse("--cap-drop", arguments.cap_drop),
-        "ulimits": [
-            {"name": name, "soft": soft, "hard": hard}
-            for name, soft, hard in (values.ulimit("--ulimit", text) for text in arguments.ulimit)
-        ],
+        "cap_add": [],
+        "cap_drop": [],
+        "ulimits": [],
         "memory": memory,
         "memory_swap": memory_swap,
         "pids_limit": _pids_limit(arguments.pids_limit),
@@ -108,9 +104,10 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
         "pidfile": os.path.abspath(arguments.pidfile) if arguments.pidfile else "",
         "cidfile": _cidfile(arguments.cidfile),
         "umask": values.octal("--umask", arguments.umask) if arguments.umask else "0022",
-        "security_opt": [_security(text) for text in arguments.security_opt],
+        "security_opt": [],
     }
     networks.read(arguments, settings, spec)
+    security.read(arguments, settings, spec)
     return spec
 
 
@@ -288,18 +285,3 @@ def _cidfile(path: str | None) -> str:
     if os.path.lexists(path):
         raise RemoraError(f"container ID file {path} is there already", hint="remove it or name another --cidfile")
     return path
-
-
-def _security(text: str) -> str:
-    key, _, value = text.replace(":", "=", 1).partition("=") if "=" not in text else text.partition("=")
-    if key == "seccomp" and value:
-        return text
-    if key == "no-new-privileges":
-        if value:
-            values.boolean("--security-opt no-new-privileges", value)
-        return text
-    if key in ("label", "apparmor") and value in ("disable", "unconfined"):
-        return text
-    raise RemoraError(
-        f'unknown value "{text}" for --security-opt', hint="seccomp=FILE, seccomp=unconfined or no-new-privileges"
-    )

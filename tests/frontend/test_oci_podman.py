@@ -23,7 +23,10 @@ from remora.frontend.settings import Settings
 
 LIMITS = ("--ulimit", "nofile=1000:2000", "--ulimit", "nproc=1000:2000")
 CAPABILITIES = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT"
-GENERATED = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv", "/dev/shm")
+GENERATED = (
+    *("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/passwd", "/etc/group"),
+    *("/run/.containerenv", "/dev/shm"),
+)
 RUNTIMES_OWN = ("console", "full", "null", "ptmx", "random", "tty", "urandom", "zero")
 
 CASES = {
@@ -64,6 +67,22 @@ CASES = {
     "environment": ("-e", "A=B", "-e", "PATH=/x", "-e", "HOME=/y", "-e", "TERM=vt100"),
     "host name": ("--hostname", "somewhere"),
     "annotation": ("--annotation", "one=two"),
+    "further groups": ("--user", "user", "--group-add", "4242", "--group-add", "extra"),
+    "further groups of root": ("--group-add", "4242"),
+    "users unknown, read-only": ("--user", "4321:77", "--read-only"),
+    "device": ("--device", "/dev/fuse:/dev/other:r"),
+    "folder of devices": ("--device", "/dev/net"),
+    "device rules": ("--device-cgroup-rule", "c 10:* rm", "--device-cgroup-rule", "b 8:1 r"),
+    "parameters": ("--sysctl", "net.core.somaxconn=5", "--sysctl", "kernel.shmmni=9"),
+    "parameter with the host's network": ("--network", "host", "--sysctl", "kernel.shmmni=9"),
+    "OOM score": ("--oom-score-adj", "100"),
+    "masked": ("--security-opt", "mask=/etc:/home"),
+    "unmasked": ("--security-opt", "unmask=/proc/kcore:/proc/s*"),
+    "all unmasked": ("--security-opt", "unmask=ALL"),
+    "masked although privileged": ("--privileged", "--security-opt", "mask=/etc"),
+    "no labels": ("--security-opt", "label=disable"),
+    "no AppArmor": ("--security-opt", "apparmor=unconfined"),
+    "a profile": ("--security-opt", "seccomp=/usr/share/containers/seccomp.json"),
 }
 
 
@@ -133,7 +152,9 @@ def ours(options: tuple[str, ...], folder: Path, rootfs: Path) -> dict[str, Any]
         {"id": "0" * 64, "name": "localhost/busybox:latest", "given": "busybox", "digest": "", "lower": []},
         {"Env": ["PATH=/bin:/usr/bin"], "Cmd": ["/bin/sh"]},
     )
-    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY)
+    own = folder / "root"  # users may be added to it
+    shutil.copytree(rootfs, own, symlinks=True)
+    root = os.open(own, os.O_PATH | os.O_DIRECTORY)
     try:
         built = config.build(settings, spec, root_fd=root, root=str(rootfs), folder=str(folder))
     finally:
