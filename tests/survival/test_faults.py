@@ -133,12 +133,20 @@ class LaunchTable(Table):
                     return "told"  # it ended before it was a monitor; the run folder is the caller's then
                 try:
                     spawner.started(DEADLINE)
-                except (MonitorGone, RequestFailed):
-                    # Where not even the configuration can be read, the run folder is the caller's.
-                    eventually(lambda: set(box.leftovers()) <= {"run folder"}, "nothing else is left", timeout=10)
-                    assert not box.run.exists() or os.listdir(box.run) == ["lock"]
-                    return "told"
+                except MonitorGone:
+                    if not monitor.wait_unlocked(str(box.run), 2):  # only the connection is: the monitor goes on
+                        return started_right(box, spawner, gate)
+                    return self._untouched(box)
+                except RequestFailed:
+                    return self._untouched(box)
                 return started_right(box, spawner, gate)
+
+    @staticmethod
+    def _untouched(box: Box) -> str:
+        # Where not even the configuration can be read, the run folder is the caller's.
+        eventually(lambda: set(box.leftovers()) <= {"run folder"}, "nothing else is left", timeout=10)
+        assert not box.run.exists() or os.listdir(box.run) == ["lock"]
+        return "told"
 
     def calls(self) -> Counter[str]:
         assert self._launch("-e", "trace=all") == "right"
