@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from remora import monitor
 from remora.frontend.commands import attach, selection
 from remora.frontend.container import control, lifecycle, logs, terminal
@@ -68,7 +70,8 @@ def _prepare(settings: Settings, record: ContainerRecord, state: ContainerState)
     """Let the monitor of the run before end; have the runtime forget a container whose monitor was lost."""
     if state.ending:
         monitor.wait_unlocked(record.run_dir, control.STARTING_TIME)
-    if not state.known:
+    # A monitor whose keeper was killed has told the end, but could not have the runtime forget the container.
+    if not state.known or os.path.isdir(f"{settings.runtime_root}/{record.id}"):
         from remora.frontend.container import sweep
 
         sweep.delete_runtime_state(settings, record.id, record.spec["runtime"])
