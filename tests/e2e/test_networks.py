@@ -189,7 +189,7 @@ def test_reload_makes_rules_and_interfaces_anew_with_the_same_addresses(host: Br
     assert host.rules() != rules
     remora("network", "reload", "--all")
     assert addresses(remora, "c") == before and before["podman"] in remora("exec", "c", "ip", "addr")
-    host.sh("wget -qO- -T5 http://192.0.2.2:18080/name", world=True)
+    host.sh("timeout 5 busybox wget -qO- http://192.0.2.2:18080/name", world=True)
 
 
 def test_networks_are_apart(host: BridgeHost, remora: Remora) -> None:

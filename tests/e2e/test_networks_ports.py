@@ -37,7 +37,7 @@ def serve(remora: Remora, name: str, *words: str, port: int = 80) -> None:
 
 
 def get(host: BridgeHost, url: str, world: bool = False) -> bool:
-    return host.sh(f"busybox wget -qO- -T5 {url}/text || true", world=world) == "hello"
+    return host.sh(f"timeout 5 busybox wget -qO- {url}/text || true", world=world) == "hello"
 
 
 def test_a_port_is_reached_from_the_host_and_from_the_world(host: BridgeHost, remora: Remora) -> None:
@@ -63,10 +63,24 @@ def test_a_range_leads_to_a_range_and_udp_to_udp(host: BridgeHost, remora: Remor
     words = ["--network", "bridge", "-p", "18080-18082:80-82", "-p", "18090:90/udp"]
     serve(remora, "web", *words, port=81)
     eventually(lambda: get(host, "http://127.0.0.1:18081"), "it answers")
-    remora.run("exec", "-d", "web", "sh", "-c", "nc -u -l -p 90 > /w/udp")
-    eventually(lambda: "0.0.0.0:90" in remora("exec", "web", "netstat", "-lun"), "it listens")
-    host.sh("echo over | busybox nc -u -w1 192.0.2.2 18090", world=True)
-    eventually(lambda: "over" in remora("exec", "web", "cat", "/w/udp"), "the packet arrives")
+    receiver = host.host.popen(
+        "nsenter", "-t", remora("inspect", "-f", "{{.State.Pid}}", "web"), "-n", "python3", "-c", RECEIVE
+    )
+    assert receiver.stdout is not None
+    assert receiver.stdout.readline() == "ready\n"
+    host.host.run("python3", "-c", SEND, world=True)
+    assert receiver.communicate(timeout=30)[0] == "over"
+
+
+RECEIVE = """
+import socket
+made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+made.bind(("0.0.0.0", 90))
+print("ready", flush=True)
+made.settimeout(30)
+print(made.recv(100).decode(), end="")
+"""
+SEND = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'over', ('192.0.2.2', 18090))"
 
 
 def test_more_ports_than_descriptors_in_a_packet_are_held(host: BridgeHost, remora: Remora) -> None:
