@@ -30,7 +30,7 @@ def namespace(name: str) -> str:
     return "uts" if name == DOMAIN else ""
 
 
-def parse(option: str, given: Iterable[str], foreign: Mapping[str, str]) -> dict[str, str]:
+def parse(option: str, given: Iterable[str], foreign: Mapping[str, str], rootless: bool = False) -> dict[str, str]:
     """`NAME=VALUE` each, the name with dots or slashes. foreign: modes of the namespaces that are not its own.
 
     Raises RemoraError for a parameter that is no namespace's, one of a foreign one, or one this kernel does not have.
@@ -49,6 +49,8 @@ def parse(option: str, given: Iterable[str], foreign: Mapping[str, str]) -> dict
             whose = "the host's" if mode == "host" else "another's"
             hint = f"leave out --{kind} {mode}" + (", or set it on the host with sysctl(8)" if mode == "host" else "")
             raise RemoraError(f"{option} {name}={value}: the container has {whose} {kind} namespace", hint=hint)
+        if kind == "uts" and rootless:  # the kernel asks for root of the host (6.18)
+            raise RemoraError(f"{option} {name}: only root can set it", hint="leave it out")
         if not _is_there(name):
             raise RemoraError(f"{option} {name}: this kernel does not have it", hint=_nearest(name))
         result[name] = value.strip()

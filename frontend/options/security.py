@@ -51,7 +51,7 @@ def read(arguments: Namespace, settings: Settings, spec: Spec) -> None:
         spec["capabilities"] = capabilities.parse(conf.where(TABLE, "default_capabilities"), default)
     spec["ulimits"] = _ulimits(arguments.ulimit, conf)
     spec["group_add"] = _groups(arguments.group_add)
-    spec["sysctls"] = _sysctls(arguments.sysctl, conf, spec)
+    spec["sysctls"] = _sysctls(arguments.sysctl, settings, spec)
     spec["devices"] = _devices(arguments.device, conf)
     if arguments.device_cgroup_rule:
         spec["device_cgroup_rules"] = _device_rules(arguments.device_cgroup_rule, settings)
@@ -87,7 +87,8 @@ def _groups(given: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(given))
 
 
-def _sysctls(given: Sequence[str], conf: Configuration, spec: Spec) -> dict[str, str]:
+def _sysctls(given: Sequence[str], settings: Settings, spec: Spec) -> dict[str, str]:
+    conf = settings.conf
     foreign = {kind: mode for kind in ("network", "ipc", "uts") if (mode := _foreign(spec, kind))}
     result = {} if "network" in foreign else spec["sysctls"]  # the built-in one is of the network
     if not given and not conf.has(TABLE, "default_sysctls"):
@@ -97,7 +98,7 @@ def _sysctls(given: Sequence[str], conf: Configuration, spec: Spec) -> dict[str,
     if conf.has(TABLE, "default_sysctls"):
         defaults = conf.texts(TABLE, "default_sysctls")
         result = sysctls.defaults(conf.where(TABLE, "default_sysctls"), defaults, foreign)
-    return {**result, **sysctls.parse("--sysctl", given, foreign)}
+    return {**result, **sysctls.parse("--sysctl", given, foreign, settings.rootless)}
 
 
 def _foreign(spec: Spec, kind: str) -> str:
@@ -118,9 +119,9 @@ def _devices(given: Sequence[str], conf: Configuration) -> list[Device]:
 
 
 def _device_rules(given: Sequence[str], settings: Settings) -> list[str]:
-    from remora.frontend.oci import devices, rlimits
+    from remora.frontend.oci import devices
 
-    if rlimits.in_user_namespace() or getattr(settings, "rootless", os.geteuid() != 0):
+    if settings.rootless:
         raise RemoraError(
             f"--device-cgroup-rule {given[0]}: an ordinary user has no device cgroup",
             hint="leave it out: what may be opened is decided by the device's owner and mode",

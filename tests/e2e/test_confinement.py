@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import Remora
 from tests.support import attempts
+from tests.support.village import Village, import_image
 
 TREE = Path(__file__).parent.parent.parent
 KEY = "remora-test-key"
@@ -76,7 +77,8 @@ def host() -> Iterator[Host]:
 def outcomes(remora: Remora, host: Host, *options: str, names: tuple[str, ...] = ()) -> dict[str, str]:
     """What came of the attempts in a container with these options."""
     script = Path(attempts.__file__).read_text()
-    words = [*PYTHON, *host.environment(), *options, "busybox", "/usr/bin/python3", "-", *names]
+    network = () if "--network" in options else ("--network", "none")
+    words = [*PYTHON, *host.environment(), *network, *options, "busybox", "/usr/bin/python3", "-", *names]
     result = remora.run("run", "--rm", "-i", *words, input=script, status=None)
     found = dict(line.split("\t", 1) for line in result.stdout.splitlines() if "\t" in line)
     assert found, result.stderr
@@ -92,9 +94,19 @@ def program(tmp_path_factory: pytest.TempPathFactory, storage_conf: Path) -> Ite
 
 
 @pytest.fixture(scope="module")
-def seen(program: Remora, host: Host) -> dict[str, dict[str, str]]:
-    """What came of all attempts in a default container: of root."""
-    return {"root": outcomes(program, host)}
+def user(busybox_tar: Path) -> Iterator[Remora]:
+    """The same for an ordinary user."""
+    with Village() as village:
+        made = village.person("alice")
+        import_image(made, busybox_tar)
+        yield made
+        made.clear()
+
+
+@pytest.fixture(scope="module")
+def seen(program: Remora, user: Remora, host: Host) -> dict[str, dict[str, str]]:
+    """What came of all attempts in a default container: of root, of a user."""
+    return {"root": outcomes(program, host), "user": outcomes(user, host)}
 
 
 def test_the_document_names_every_attempt() -> None:
@@ -102,13 +114,13 @@ def test_the_document_names_every_attempt() -> None:
     assert sorted(named) == sorted(attempts.ATTEMPTS)
 
 
-@pytest.mark.parametrize("who", ["root"])
+@pytest.mark.parametrize("who", ["root", "user"])
 @pytest.mark.parametrize("line", CANNOT, ids=lambda line: line.name)
 def test_a_default_container_can_t(line: Line, who: str, seen: dict[str, dict[str, str]]) -> None:
     assert seen[who][line.name] == ("ENOENT" if line.absent else line.results[who])
 
 
-@pytest.mark.parametrize("who", ["root"])
+@pytest.mark.parametrize("who", ["root", "user"])
 @pytest.mark.parametrize("line", CAN, ids=lambda line: line.name)
 def test_a_default_container_can(line: Line, who: str, seen: dict[str, dict[str, str]]) -> None:
     assert seen[who][line.name] == line.results[who]
@@ -161,9 +173,21 @@ def test_no_more_than_2048_processes_by_default(program: Remora) -> None:
 
 
 PRIVILEGED = table("What --privileged still does not give")
+USERS = table("What --privileged does not give to a user")
 
 
+@pytest.fixture(scope="module")
+def seen_privileged(program: Remora, user: Remora, host: Host) -> dict[str, dict[str, str]]:
+    names = tuple(line.name for line in PRIVILEGED + USERS)  # not all: what succeeds may be in the way of the next
+    return {who: outcomes(one, host, "--privileged", names=names) for who, one in (("root", program), ("user", user))}
+
+
+@pytest.mark.parametrize("who", ["root", "user"])
 @pytest.mark.parametrize("line", PRIVILEGED, ids=lambda line: line.name)
-def test_a_privileged_container_can_t(line: Line, program: Remora, host: Host) -> None:
-    found = outcomes(program, host, "--privileged", names=(line.name,))
-    assert found[line.name] == line.results["root"]
+def test_a_privileged_container_can_t(line: Line, who: str, seen_privileged: dict[str, dict[str, str]]) -> None:
+    assert seen_privileged[who][line.name] == line.results[who]
+
+
+@pytest.mark.parametrize("line", USERS, ids=lambda line: line.name)
+def test_a_privileged_container_of_a_user_can_t(line: Line, seen_privileged: dict[str, dict[str, str]]) -> None:
+    assert seen_privileged["user"][line.name] == ("ENOENT" if line.absent else line.results["user"])
