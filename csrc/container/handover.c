@@ -25,6 +25,7 @@
 #define UNDERSTOOD 86 /* exit status of a trial that went well */
 #define STATE_MAX ((size_t)256 << 20)
 #define ENDED_FIELDS 4
+#define READ_TRIES 3
 
 extern char **environ;
 
@@ -106,8 +107,11 @@ static int append(const struct native *native, int fd)
         memcpy(&ended[n], &board->ends[i], sizeof(ended[n]));
         n += ended[n].pid > 0 && ended[n].ended == ended[n].pid;
     }
-    msg_out_init(&more, 3);
+    msg_out_init(&more, 6);
     msg_put_int(&more, "workers", board->workers);
+    msg_put_int(&more, "keeper_fd", board->keeper_fd);
+    msg_put_int(&more, "ends_fd", board->ends_fd);
+    msg_put_int(&more, "answer_fd", board->answer_fd);
     msg_put_key(&more, "config");
     msgpack_pack_bin(&more.packer, native->config.size);
     msgpack_pack_bin_body(&more.packer, native->config.bytes, native->config.size);
@@ -190,7 +194,22 @@ static int read_state(int fd, char **bytes, size_t *size)
     *bytes = malloc(*size);
     if (*bytes == NULL)
         return -ENOMEM;
-    return fd_read_at(fd, *bytes, *size, 0) == (ssize_t)*size ? 0 : -EIO;
+    for (int i = 0; i < READ_TRIES; i++)
+        if (fd_read_at(fd, *bytes, *size, 0) == (ssize_t)*size)
+            return 0;
+    return -EIO;
+}
+
+/* Nothing is made anew that may fail now: the old program is gone. */
+static int take_board_over(struct board *board, struct msg *msg)
+{
+    int keeper_fd = (int)msg_int(&msg->root, "keeper_fd", -1);
+
+    if (keeper_fd < 0)
+        return board_init(board);
+    board_take_over(board, keeper_fd, (int)msg_int(&msg->root, "ends_fd", -1),
+                    (int)msg_int(&msg->root, "answer_fd", -1));
+    return 0;
 }
 
 static int load_ends(struct board *board, struct msg *msg)
@@ -232,6 +251,8 @@ int handover_load(struct native *native, const char *bytes, size_t size)
         r = handover_get_config(native, &more, &what);
     if (r == 0)
         r = start_lay_out(native, &native->board);
+    if (r == 0)
+        r = take_board_over(native->board, &more);
     if (r == 0)
         r = handover_get(native->monitor, &msg, &what);
     return r < 0 ? r : load_ends(native->board, &more);

@@ -150,8 +150,6 @@ int start_lay_out(struct native *native, struct board **board)
         monitor->helpers = kept_take_apart(&kept, native->config.n_helpers * sizeof(*monitor->helpers));
         r = monitor->helpers == NULL ? -ENOMEM : 0;
     }
-    if (r == 0)
-        r = board_init(*board);
     monitor->config = &native->config;
     monitor->hub.children.board = *board;
     monitor->lock_fd = FD_LOCK;
@@ -192,6 +190,8 @@ static __attribute__((noinline)) int prepare(struct native *native, struct board
     keep_descriptors(&native->config);
     if (r == 0) {
         r = start_lay_out(native, board);
+        if (r == 0)
+            r = board_init(*board);
         if (r < 0)
             failure_errno(&failure, "make memory for the monitor", native->config.id, r);
     }

@@ -29,13 +29,19 @@ struct keeper {
     pid_t worker; /* 0: there is none */
 };
 
-int board_init(struct board *board)
+void board_take_over(struct board *board, int keeper_fd, int ends_fd, int answer_fd)
 {
     board->keeper = getpid();
     board->upgrade_fd = -1;
-    board->keeper_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    board->ends_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    board->answer_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    board->keeper_fd = keeper_fd;
+    board->ends_fd = ends_fd;
+    board->answer_fd = answer_fd;
+}
+
+int board_init(struct board *board)
+{
+    board_take_over(board, (int)syscall(SYS_pidfd_open, getpid(), 0), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                    eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     return board->keeper_fd < 0 || board->ends_fd < 0 || board->answer_fd < 0 ? -errno : 0;
 }
 

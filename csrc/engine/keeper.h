@@ -24,8 +24,10 @@ struct keeper_program {
     void (*upgrade)(void *state, int state_fd);
 };
 
-/* Make the eventfds. 0 or -errno. */
+/* Make the descriptors. 0 or -errno. */
 int board_init(struct board *board);
+/* In their place, those of the program that this one was executed by. */
+void board_take_over(struct board *board, int keeper_fd, int ends_fd, int answer_fd);
 /* Be the keeper until the monitor's end. Its exit status, or -errno when there can't even be a first worker. */
 int keeper_run(struct board *board, const struct keeper_program *program, void *state);
 /*
