@@ -247,6 +247,12 @@ def _start_error(settings: Settings, record: ContainerRecord, failed: RequestFai
         hint = f'the image has no program "{record.spec["args"][0]}": check the command and --entrypoint'
     elif failed.status == NOT_EXECUTABLE and "permission denied" in failed.error.lower():
         hint = f'"{record.spec["args"][0]}" must be a file that may be executed'
+    elif " /proc/sys/" in failed.error:
+        hint = "check --sysctl: its namespace does not have this parameter, or not with this value"
+    elif "mount proc:/proc " in failed.error and any(
+        text.startswith("proc-opts") for text in record.spec["security_opt"]
+    ):
+        hint = "check --security-opt proc-opts"
     where = f"{failed.phase} {failed.object}".strip()
     return RemoraError(f"starting container {record.name}: {where}: {failed.error}", hint, failed.status or 125)
 

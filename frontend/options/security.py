@@ -158,7 +158,10 @@ def _security_options(given: Sequence[str], settings: Settings) -> list[str]:
     for name, key in (("seccomp_profile", "seccomp"), ("apparmor_profile", "apparmor")):
         value = settings.conf.text(TABLE, name)
         if value and key not in keys:
-            result.insert(0, _security_option(f"{key}={value}", key, value))
+            try:
+                result.insert(0, _security_option(f"{key}={value}", key, value))
+            except RemoraError as error:
+                raise RemoraError(f"{settings.conf.where(TABLE, name)}: {error.message}", error.hint) from None
     if not settings.conf.flag(TABLE, "label", True):
         result.insert(0, "label=disable")
     return result
@@ -208,7 +211,7 @@ def _apparmor(value: str) -> str:
         return value
     if not security.apparmor_is_on():
         raise RemoraError(
-            f"--security-opt apparmor={value}: AppArmor is not enabled on this host",
+            f"apparmor={value}: AppArmor is not enabled on this host",
             hint="leave it out, or boot with apparmor=1 security=apparmor",
         )
     try:
@@ -221,11 +224,13 @@ def _apparmor(value: str) -> str:
 
         near = get_close_matches(value, names, 1, 0.6)
         hint = f"did you mean {near[0]}?" if near else "load it with apparmor_parser"
-        raise RemoraError(f"--security-opt apparmor={value}: the kernel has no such profile", hint=hint)
+        raise RemoraError(f"apparmor={value}: the kernel has no such profile", hint=hint)
     return value
 
 
 def _label(value: str) -> None:
+    if value != "disable" and os.path.exists("/sys/fs/selinux/enforce"):
+        raise RemoraError(f"--security-opt label={value}: SELinux labels are not there yet", hint="use label=disable")
     kind, colon, name = value.partition(":")
     if value not in ("disable", "nested") and not (colon and name and kind in LABELS):
         raise RemoraError(

@@ -369,6 +369,48 @@ def test_parameters_of_its_namespaces_are_set(remora: Remora) -> None:
     assert Path("/proc/sys/kernel/domainname").read_text().strip() != "sea.example"
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--sysctl", "net.ipv4.conf.eth9.forwarding=1"), "check --sysctl"),
+        (("--sysctl", "net.core.somaxconn=many"), "check --sysctl"),
+        (("--security-opt", "proc-opts=hidepid=99"), "check --security-opt proc-opts"),
+    ],
+)
+def test_what_only_the_kernel_refuses_has_a_remedy(remora: Remora, options: Sequence[str], text: str) -> None:
+    assert text in refused(remora, "--rm", *options)
+
+
+@pytest.mark.parametrize(
+    ("line", "texts"),
+    [
+        ('seccomp_profile = "/nosuch"', ("seccomp_profile", "/nosuch", "No such file")),
+        ('default_ulimits = ["nofil=3"]', ("default_ulimits", '"nofil"')),
+        ('default_sysctls = ["vm.swappiness=1"]', ("default_sysctls", "vm.swappiness")),
+        ('devices = ["/dev/nosuch"]', ("devices", "/dev/nosuch")),
+        ('oom_score_adj = "x"', ("oom_score_adj", "a whole number")),
+        ("oom_score_adj = 2000", ("oom_score_adj", "the most is 1000")),
+        ('default_capabilities = "x"', ("default_capabilities", "a list")),
+    ],
+)
+def test_a_setting_that_can_t_be_is_told_with_its_file(
+    remora: Remora, tmp_path: Path, line: str, texts: Sequence[str]
+) -> None:
+    result = remora.run("run", "busybox", "true", env=configured(tmp_path, line), status=125)
+    assert result.stderr.count("\n") == 1 and str(tmp_path / "containers.conf") in result.stderr
+    assert all(text in result.stderr for text in texts), result.stderr
+    host.assert_nothing_left(remora, set())
+
+
+def test_a_profile_of_the_settings_is_used_unless_one_is_given(remora: Remora, tmp_path: Path) -> None:
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"name": "mkdir", "action": "SCMP_ACT_ERRNO"}]}
+    (tmp_path / "p.json").write_text(json.dumps(profile))
+    environment = configured(tmp_path, f'seccomp_profile = "{tmp_path}/p.json"')
+    remora.run("run", "--rm", "busybox", "mkdir", "/x", env=environment, status=1)
+    words = ["--security-opt", "seccomp=unconfined", "busybox", "mkdir", "/x"]
+    remora.run("run", "--rm", *words, env=environment)
+
+
 def test_parameters_of_the_settings_are_set_where_they_fit(remora: Remora, tmp_path: Path) -> None:
     environment = configured(tmp_path, 'default_sysctls = ["net.core.somaxconn=666", "kernel.shmmni=88"]')
     show = ("busybox", "sh", "-c", "cd /proc/sys; cat net/core/somaxconn kernel/shmmni net/ipv4/ping_group_range")
