@@ -21,6 +21,8 @@ from bench.engines import Engine, PodmanEngine, RemoraEngine, storage_conf, unpa
 from bench.logs import Logs
 from bench.measure import CommandFailed, Timer, median
 from bench.report import Goal, Row, machine, save, table
+from bench.rootless import BESIDE_ROOT, AsUser
+from tests.support.users import Users
 
 TREE = Path(__file__).parent.parent
 MEBI = 1 << 20
@@ -65,6 +67,20 @@ class Bench:
         ):
             say(name)
             self.rows.append(Row(name, figure(self.engines, self.rounds), "ms", 1e3, goal))
+
+    def rootless(self) -> None:
+        """What an ordinary user waits for, beside Podman's and beside root."""
+        name = "rootless run --rm --network none IMAGE true"
+        say(name)
+        with Users() as users:
+            people = AsUser(users, self.tar, Path(sys.executable).parent, self.runtime)
+            try:
+                values = figures.run_true(people.engines, self.rounds)
+            finally:
+                people.close()
+        self.rows.append(Row(name, values, "ms", 1e3, Goal(most=0.5)))
+        beside = {"Remora": values["Remora"], "root": values["root"]}
+        self.rows.append(Row(f"{name}, beside root", beside, "ms", 1e3, Goal(most=BESIDE_ROOT, against="root")))
 
     def crowd(self, count: int, times: int) -> None:
         """Idle memory with `count` containers, then with as many that have a terminal; and listing all of them."""
@@ -161,7 +177,9 @@ def _remove(folder: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="rounds of each latency figure (default 20)")
-    parser.add_argument("--only", choices=["latencies", "crowd", "logs", "floor"], action="append", help="a part alone")
+    parser.add_argument(
+        "--only", choices=["latencies", "rootless", "crowd", "logs", "floor"], action="append", help="a part alone"
+    )
     parser.add_argument("--crowd", type=int, default=50, help="idle containers of each kind (default 50)")
     parser.add_argument("--times", type=int, default=1000, help="attaches and execs that may not cost (default 1000)")
     parser.add_argument(
@@ -182,6 +200,7 @@ def main() -> int:
         parts: dict[str, Callable[[], None]] = {
             "floor": bench.floor,
             "latencies": bench.latencies,
+            "rootless": bench.rootless,
             "crowd": functools.partial(bench.crowd, options.crowd, options.times),
             "logs": bench.logs,
         }

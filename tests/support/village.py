@@ -1,6 +1,6 @@
-"""Real users, made with useradd, in a private mount namespace with an /etc of its own.
+"""People who use the command `remora`: real users (users.py).
 
-Nothing of the machine's own users is changed. A `Person` runs the command `remora` as that user, with a home and an
+A `Person` runs the command `remora` as that user, with a home and an
 XDG_RUNTIME_DIR and nothing else in the environment: folders and store are where they are by default.
 """
 
@@ -8,39 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from tests.conftest import DEADLINE, PROGRAM, Remora
 from tests.support import host
 from tests.support.terminal import Terminal
+from tests.support.users import Users
 from tests.support.waiting import eventually
-
-# Within login.defs' UID_MIN … UID_MAX, or useradd gives no ranges.
-FIRST_UID = 51001
-SETUP = """
-set -e
-cp -a /etc "$1/etc"
-mount --bind "$1/etc" /etc
-if [ -n "$2" ]; then
-    # The program lies below a folder that others may not enter.
-    mkdir "$1/program"
-    mount --bind "$3" "$1/program"
-    mount -t tmpfs -o mode=755 village "$2"
-    mkdir -p "$3"
-    mount --move "$1/program" "$3"
-fi
-echo ready
-exec cat
-"""
-
 
 # Lines for `Person.altered`: an empty /tmp, which may be where the program is.
 EMPTY_TMP = (
@@ -58,8 +36,8 @@ class Person(Remora):
         self.name = name
         self.uid = uid
         self.folder = village.folder / name
-        self.home = self.folder / "home"
-        self.runtime = self.folder / "run"
+        self.home = village.home(name)
+        self.runtime = village.runtime(name)
         self.root = self.home / ".local/share/remora"
         self.runroot = self.runtime / "remora"
         self.store = self.home / ".local/share/containers/storage"
@@ -75,11 +53,12 @@ class Person(Remora):
 
     def entering(self, *script: str) -> list[str]:
         """Words that make what follows this user's; script: lines done before as root, in a further mount namespace."""
-        person = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--init-groups"]
+        person = self.village.become(self.uid)
         if not script:
-            return [*self.village.enter, *person]
+            return person
         text = "set -e\n" + "\n".join(script) + '\nexec "$@"'
-        return [*self.village.enter, "unshare", "-m", "sh", "-c", text, "sh", *person]
+        entering = len(self.village.enter)
+        return [*person[:entering], "unshare", "-m", "sh", "-c", text, "sh", *person[entering:]]
 
     def altered(self, *script: str, **environment: str) -> Person:
         """The same user where a script has changed the machine (in a mount namespace), or with another environment."""
@@ -106,13 +85,6 @@ class Person(Remora):
     def terminal(self, *arguments: str, rows: int = 24, columns: int = 80) -> Terminal:
         """`remora ARGUMENTS` on a pty of its own."""
         return Terminal([*self.prefix, str(PROGRAM), *arguments], self.environment, rows, columns)
-
-    def make_folders(self) -> None:
-        """The home and the run-time folder, empty, of this user alone."""
-        self.folder.mkdir(mode=0o755)
-        for path in (self.home, self.runtime):
-            path.mkdir(mode=0o700)
-            os.chown(path, self.uid, self.uid)
 
     def ids(self) -> set[int]:
         """All ids that are this user's: the own one and the ranges."""
@@ -155,48 +127,12 @@ class Person(Remora):
         eventually(lambda: not self.leftovers(), f"nothing is left: {self.leftovers()}", 10)
 
 
-class Village:
-    """The namespace; ends, with everybody's files, when the `with` block does.
-
-    enter: words that go into it. etc: its /etc. folder: where all homes are.
-    """
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="remora-village-", dir="/var/tmp"))
-        self.folder.chmod(0o755)
-        self.etc = self.folder / "etc"
-        self._people = 0
-
-    def __enter__(self) -> Village:
-        self._holder = subprocess.Popen(
-            ["unshare", "-m", "--propagation", "private", "sh", "-c", SETUP, "sh", self.folder, _closed(), sys.prefix],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == b"ready\n", "the private mount namespace can't be made"
-        self.enter = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt"]
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._holder.kill()
-        self._holder.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def root(self, *words: str) -> str:
-        """Output of a program run as root in here."""
-        done = subprocess.run([*self.enter, *words], capture_output=True, text=True, timeout=DEADLINE, check=False)
-        assert done.returncode == 0, f"{words}: {done.stderr}"
-        return done.stdout
+class Village(Users):
+    """The namespace, with people who use the command."""
 
     def person(self, name: str, *options: str) -> Person:
         """A new user; options: of useradd."""
-        uid = FIRST_UID + self._people
-        self._people += 1
-        made = Person(self, name, uid)
-        made.make_folders()
-        self.root("useradd", "--no-log-init", f"--uid={uid}", f"--home-dir={made.home}", *options, name)
-        return made
+        return Person(self, name, self.add(name, *options))
 
 
 @contextmanager
@@ -213,11 +149,3 @@ def import_image(person: Person, tar: Path, name: str = "busybox", options: Sequ
     """`localhost/busybox:latest` in the person's store."""
     given = ("-q", "-c", 'CMD ["/bin/sh"]', "-c", "ENV PATH=/bin:/usr/bin", *options)
     person.do(str(PROGRAM), "import", *given, "-", name, input=tar.read_bytes())
-
-
-def _closed() -> str:
-    """The first folder on the way to the program that others may not enter; "" if there is none."""
-    for folder in reversed([Path(sys.prefix), *Path(sys.prefix).parents]):
-        if not folder.stat().st_mode & stat.S_IXOTH:
-            return str(folder)
-    return ""

@@ -1,0 +1,96 @@
+"""Real users, made with useradd, in a private mount namespace with an /etc of its own; the machine has none of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+DEADLINE = 60.0
+# Within login.defs' UID_MIN … UID_MAX, or useradd gives no ranges.
+FIRST_UID = 51001
+SETUP = """
+set -e
+cp -a /etc "$1/etc"
+mount --bind "$1/etc" /etc
+if [ -n "$2" ]; then
+    # The program lies below a folder that others may not enter.
+    mkdir "$1/program"
+    mount --bind "$3" "$1/program"
+    mount -t tmpfs -o mode=755 village "$2"
+    mkdir -p "$3"
+    mount --move "$1/program" "$3"
+fi
+echo ready
+exec cat
+"""
+
+
+class Users:
+    """The namespace; ends, with everybody's files, when the `with` block does.
+
+    enter: words that go into it. etc: its /etc. folder: where all homes are.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="users-", dir="/var/tmp"))
+        self.folder.chmod(0o755)
+        self.etc = self.folder / "etc"
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        self._holder = subprocess.Popen(
+            ["unshare", "-m", "--propagation", "private", "sh", "-c", SETUP, "sh", self.folder, _closed(), sys.prefix],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"ready\n", "the private mount namespace can't be made"
+        self.enter = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt"]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._holder.kill()
+        self._holder.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def root(self, *words: str) -> str:
+        """Output of a program run as root in here."""
+        done = subprocess.run([*self.enter, *words], capture_output=True, text=True, timeout=DEADLINE, check=False)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return done.stdout
+
+    def add(self, name: str, *options: str) -> int:
+        """Make a user with a home (NAME/home) and a run-time folder (NAME/run), empty; options: of useradd. The uid."""
+        uid = FIRST_UID + self._number
+        self._number += 1
+        (self.folder / name).mkdir(mode=0o755)
+        for path in (self.home(name), self.runtime(name)):
+            path.mkdir(mode=0o700)
+            os.chown(path, uid, uid)
+        self.root("useradd", "--no-log-init", f"--uid={uid}", f"--home-dir={self.home(name)}", *options, name)
+        return uid
+
+    def home(self, name: str) -> Path:
+        return self.folder / name / "home"
+
+    def runtime(self, name: str) -> Path:
+        return self.folder / name / "run"
+
+    def become(self, uid: int) -> list[str]:
+        """Words that make what follows this user's."""
+        return [*self.enter, "setpriv", f"--reuid={uid}", f"--regid={uid}", "--init-groups"]
+
+
+def _closed() -> str:
+    """The first folder on the way to the program that others may not enter; "" if there is none."""
+    for folder in reversed([Path(sys.prefix), *Path(sys.prefix).parents]):
+        if not folder.stat().st_mode & stat.S_IXOTH:
+            return str(folder)
+    return ""
