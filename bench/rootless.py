@@ -77,5 +77,3 @@ def _podman_conf(home: Path) -> Path:
         'log_driver = "k8s-file"\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
     )
     return path
-
-
