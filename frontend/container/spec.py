@@ -75,6 +75,13 @@ if TYPE_CHECKING:
         range: int
         protocol: str
 
+    class UserNamespace(TypedDict):
+        mode: str
+        target: str
+        size: int
+        uid_map: list[list[int]]
+        gid_map: list[list[int]]
+
     class Later(TypedDict):
         """Keys that the first version did not write. One block for each owner."""
 
@@ -96,6 +103,8 @@ if TYPE_CHECKING:
         cgroupns: str
         shm_size: int
         timezone: str
+        # user namespace
+        userns: UserNamespace
         # networks
         networks: list[NetworkUse]
         network_options: list[str]
@@ -179,6 +188,8 @@ DEFAULTS: Later = {
     "cgroupns": "",
     "shm_size": 64 << 20,
     "timezone": "",
+    # user namespace
+    "userns": {"mode": "host", "target": "", "size": 0, "uid_map": [], "gid_map": []},
     # networks
     "networks": [],
     "network_options": [],
