@@ -66,6 +66,7 @@ COMMANDS: dict[str, Command] = {
 
 # Not shown: used by the monitor.
 HIDDEN: dict[str, Command] = {
+    "_unshift": Command("unshift", "Remove shifted copies of images that nobody uses"),
     "_unguard": Command("unguard", "Let go of an image that nobody uses"),
 }
 

@@ -34,6 +34,11 @@ def run(arguments: Namespace, settings: Settings) -> int:
 def resolve(arguments: Namespace, settings: Settings, command: str) -> Spec:
     """The whole request: options checked, then the image found or pulled, then its configuration applied."""
     spec = request.read(arguments, settings, command)
+    maps = (arguments.userns, arguments.uidmap, arguments.gidmap, arguments.subuidname, arguments.subgidname)
+    if any(maps) or settings.conf.has("containers", "userns"):
+        from remora.frontend.options import userns
+
+        userns.read(settings, arguments, spec)
     policy = values.choice("--pull", arguments.pull or "missing", PULL_POLICIES)
     if arguments.rootfs:
         request.apply_rootfs(spec, arguments, settings)

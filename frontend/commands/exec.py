@@ -77,6 +77,11 @@ def run(arguments: Namespace, settings: Settings) -> int:
     interactive = arguments.interactive and not arguments.detach
     user = process["user"]
     assert isinstance(user, dict)
+    uid, gid = user["uid"], user["gid"]
+    if record.spec["userns"]["uid_map"]:
+        from remora.frontend.oci import userns
+
+        uid, gid = userns.outside(record.spec, int(str(uid)), int(str(gid)))
     request: dict[str, object] = {
         "op": "exec",
         "session": session,
@@ -88,8 +93,8 @@ def run(arguments: Namespace, settings: Settings) -> int:
         "block": True,
         "rows": rows,
         "cols": columns,
-        "uid": user["uid"],
-        "gid": user["gid"],
+        "uid": uid,
+        "gid": gid,
         "preserve_fds": len(preserved),
     }
     what = f"exec in container {record.name}"

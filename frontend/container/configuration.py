@@ -71,6 +71,10 @@ def configuration(
         result["namespaces"] = [{"type": kind, "path": path} for kind, path in plan.namespaces.items()]
         result["helpers"] = plan.helpers
         result["cleanup"] = plan.undone_by_monitor
+        if plan.space is not None:
+            result.update(plan.space.configured(record, uid, gid))
+            if spec["remove"]:
+                result["remove"] = [*plan.space.removal(record), *_removal(settings, record)]
     return result
 
 

@@ -45,7 +45,12 @@ def create(settings: Settings, spec: Spec, *, durable: bool = True) -> Created:
         if spec["image"] is not None:
             guard.acquire(settings, spec["image"]["id"], record.id)
         _write_cidfile(spec)
-        record.save(durable=durable and not spec["remove"])
+        if spec["userns"]["mode"] == "auto":
+            from remora.frontend.userns import automatic
+
+            automatic.save(settings, record, durable=durable and not spec["remove"])
+        else:
+            record.save(durable=durable and not spec["remove"])
         return Created(record, lock)
     except BaseException as error:
         try:

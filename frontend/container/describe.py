@@ -273,7 +273,7 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
         "SecurityOpt": spec["security_opt"],
         "Tmpfs": Map({item["target"]: ",".join(item["options"]) for item in spec["mounts"] if item["type"] == "tmpfs"}),
         "UTSMode": "private",
-        "UsernsMode": "",
+        **_user_namespace(spec),
         "ShmSize": SHM_SIZE,
         "Runtime": "oci",
         "Init": spec["init"],
@@ -302,6 +302,18 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
             for limit in spec["ulimits"]
         ],
     }
+
+
+def _user_namespace(spec: Spec) -> dict[str, object]:
+    """As Podman tells it: with a map `private`, and the map; another container's namespace by that one's id."""
+    mapping = spec["userns"]
+    if not mapping["uid_map"]:
+        return {"UsernsMode": "", "IDMappings": None}
+    from remora.frontend.userns import maps
+
+    mode = f"{mapping['mode']}:{mapping['target']}" if mapping["target"] else "private"
+    both = {"UidMap": maps.text(mapping["uid_map"]), "GidMap": maps.text(mapping["gid_map"])}
+    return {"UsernsMode": mode, "IDMappings": Map(both)}
 
 
 def _log_config(record: ContainerRecord) -> dict[str, object]:

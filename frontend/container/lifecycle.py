@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from remora.frontend.container.plan import Plan
     from remora.frontend.container.record import ContainerRecord
     from remora.frontend.settings import Settings
+    from remora.frontend.userns.space import Space
     from remora.monitor import Connection, RequestFailed
 
 LIMITS_TOLD = "limits-told"  # in the run folder: the line about lowered default limits was shown
@@ -88,7 +89,7 @@ def start(
         try:
             sweep.finish_cleanup(record.run_dir)
             plan = _plan(settings, record)
-            rootfs, root_fd, root = _root(settings, record)
+            rootfs, root_fd, root = _root(settings, record, plan.space if plan is not None else None)
             try:
                 built = config.build(
                     settings,
@@ -152,16 +153,24 @@ def _plan(settings: Settings, record: ContainerRecord) -> Plan | None:
     for it. What is to be undone has to be in the plan, and saved, before it is made. Called with the container's lock.
     """
     spec = record.spec
-    if spec["network"] != "bridge" or not spec["networks"]:
+    bridged = spec["network"] == "bridge" and bool(spec["networks"])
+    if not bridged and not spec["userns"]["uid_map"]:
         return None
     from remora.frontend.container.plan import Plan
 
     plan = Plan(record)
     try:
-        from remora.frontend.networks.attach import Attach
+        if spec["userns"]["uid_map"]:
+            from remora.frontend.userns import space
 
-        plan.attach = Attach(settings, record)
-        plan.attach.begin(plan)
+            plan.space = space.open_for(settings, record)
+        if bridged:
+            from remora.frontend.networks.attach import Attach
+
+            plan.attach = Attach(settings, record)
+            plan.attach.begin(plan, plan.user_fd)
+        if plan.space is not None:
+            plan.space.hand_over(record, plan)  # the last: by then it is known who else needs it
     except BaseException:
         plan.close()
         raise
@@ -283,8 +292,11 @@ def _lock(record: ContainerRecord) -> int:
     return lock
 
 
-def _root(settings: Settings, record: ContainerRecord) -> tuple[int, int, str]:
-    """(mount descriptor or -1, descriptor of the root folder, the path the runtime is told)."""
+def _root(settings: Settings, record: ContainerRecord, space: Space | None) -> tuple[int, int, str]:
+    """(mount descriptor or -1, descriptor of the root folder, the path the runtime is told).
+
+    space: the container's own user namespace.
+    """
     spec = record.spec
     image = spec["image"]
     if image is None:
@@ -293,10 +305,12 @@ def _root(settings: Settings, record: ContainerRecord) -> tuple[int, int, str]:
     upper, work, merged = (f"{record.data_dir}/{name}" for name in ("upper", "work", "merged"))
     lower = image["lower"]
     if not (os.path.isdir(merged) and os.path.isdir(upper) and os.path.isdir(work)):
-        _make_upper(upper, lower[0])
+        _make_upper(upper, lower[0], space)
         _make_folder(work)
         _make_folder(merged)
-    if settings.rootless:
+    if space is not None:
+        mount, merged = space.mount(record, lower), space.place(record)
+    elif settings.rootless:
         from remora.frontend.rootless import overlay
 
         mount = overlay.mount(settings, lower, upper, work, merged, volatile=spec["remove"])
@@ -305,13 +319,16 @@ def _root(settings: Settings, record: ContainerRecord) -> tuple[int, int, str]:
     return mount, mount, merged
 
 
-def _make_upper(upper: str, lower: str) -> None:
+def _make_upper(upper: str, lower: str, space: Space | None) -> None:
     """The upper folder is the container's `/`: it has the owner and mode of the image's."""
     status = os.stat(lower)
+    uid, gid = status.st_uid, status.st_gid
+    if space is not None:
+        uid, gid = space.owner(uid, gid)
     _make_folder(upper)
     fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        os.fchown(fd, status.st_uid, status.st_gid)
+        os.fchown(fd, uid, gid)
         os.fchmod(fd, status.st_mode & 0o7777)
     finally:
         os.close(fd)
@@ -345,6 +362,10 @@ def finish_removal(settings: Settings, record: ContainerRecord, connection: Conn
     image = record.spec["image"]
     if last_use and image is not None:
         guard.release_unused(settings, image["id"])
+        if record.spec["userns"]["uid_map"]:
+            from remora.frontend.userns import shifted
+
+            shifted.release_unused(settings)
 
 
 def follow(

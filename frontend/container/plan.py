@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from remora.frontend.container.cleanup import Step
     from remora.frontend.container.record import ContainerRecord
     from remora.frontend.networks.attach import Attach
+    from remora.frontend.userns.space import Space
 
 
 class Plan:
-    """One start's. Its namespaces' descriptors are its own until `close`."""
+    """One start's. Its namespaces' descriptors are its own until `close`.
 
-    __slots__ = ("run_dir", "data_dir", "id", "helpers", "steps", "held", "texts", "attach", "_namespaces")
+    space: the container's own user namespace, None = it has that of its monitor. A network namespace for the container
+    has to belong to it: `monitor.make_namespaces(["network"], plan.user_fd)`.
+    """
+
+    __slots__ = ("run_dir", "data_dir", "id", "helpers", "steps", "held", "texts", "attach", "space", "_namespaces")
 
     def __init__(self, record: ContainerRecord) -> None:
         self.run_dir = record.run_dir
@@ -35,7 +40,13 @@ class Plan:
         self.held: list[int] = []  # descriptors that the monitor keeps until the end; their makers'
         self.texts: tuple[str, str | None] | None = None  # of /etc/hosts and resolv.conf, where a network decides
         self.attach: Attach | None = None
+        self.space: Space | None = None
         self._namespaces: dict[str, int] = {}
+
+    @property
+    def user_fd(self) -> int:
+        """The user namespace that the container's other namespaces belong to; -1: the one we are in."""
+        return -1 if self.space is None else self.space.fd
 
     def add_namespace(self, kind: str, fd: int) -> str:
         """The container's namespace of this kind (`network`, `ipc`, `uts`, `pid`, `cgroup`, `user`) is the one that
@@ -108,6 +119,8 @@ class Plan:
         for fd in self._namespaces.values():
             os.close(fd)
         self._namespaces.clear()
+        if self.space is not None:
+            self.space.close()
 
 
 def namespace_path(data_dir: str, kind: str) -> str:

@@ -64,6 +64,10 @@ def remove_parts(settings: Settings, container_id: str, name: str) -> None:
         from remora.frontend.images import guard
 
         guard.release(settings, image_id, container_id)
+    if os.path.isdir(settings.data + "/shifted"):
+        from remora.frontend.userns import shifted
+
+        shifted.release(settings, container_id)
     monitor.remove_tree(settings.data_dir(container_id))
     monitor.remove_tree(settings.run_dir(container_id))
 

@@ -85,6 +85,10 @@ def build(
     missing = capabilities.withheld(spec, bounding)
     if missing:
         warnings.append(missing)
+    if any("U" in item["options"] for item in spec["mounts"]):
+        from remora.frontend.oci import userns
+
+        userns.take_over(spec, user.uid, user.gid)
     init = process.init_program() if spec["init"] else ""
     hostname = process.hostname(spec)
     generated = files.write(folder + "/etc", spec, hostname, texts) + accounts
@@ -104,6 +108,10 @@ def build(
         },
         "linux": _linux(settings, spec, bounding, options, given, warnings, namespaces or {}),
     }
+    if spec["userns"]["uid_map"] or "keep-groups" in spec["group_add"]:
+        from remora.frontend.oci import userns
+
+        userns.adapt(settings, spec, config, generated)
     if settings.rootless:
         rootless.adapt(settings, spec, config, not os.path.exists(f"{folder}/bundle/config.json"), warnings)
         return Built(config, user, warnings, "")
@@ -210,7 +218,7 @@ def _check_workdir(spec: Spec, root_fd: int, user: User) -> None:
                 hint="name a folder of the image, or mount one there with -v",
                 status=126,
             ) from None
-        monitor.make_folders_in_root(root_fd, workdir, 0o755, user.uid, user.gid)
+        monitor.make_folders_in_root(root_fd, workdir, 0o755, *user.outside(spec))
         return
     except OSError as error:
         raise RemoraError(f'workdir "{workdir}": {error.strerror}', hint="name a folder", status=126) from None

@@ -82,6 +82,8 @@ def _given(item: Mount) -> dict[str, Json]:
         if not _PROPAGATION.intersection(options):
             options.append("rprivate")
         return _entry(item["target"], "tmpfs", "tmpfs", options)
+    if "U" in options:  # done when the container is started
+        options.remove("U")
     if not _PROPAGATION.intersection(options):
         options.append("rprivate")
     if "bind" not in options and "rbind" not in options:

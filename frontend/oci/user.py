@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from remora.frontend.container.spec import Spec
+
 FILE_MAX = 16 << 20  # bytes of a passwd or group file that are read
 ID_MAX = (1 << 31) - 1
 KEEP_GROUPS = "keep-groups"  # in place of groups to add: the caller's own ones are kept
@@ -31,6 +33,15 @@ class User:
         self.gid = gid
         self.groups = groups
         self.home = home
+
+    def outside(self, spec: Spec) -> tuple[int, int]:
+        """uid and gid where the container's files are. Raises RemoraError when its namespace has none for them."""
+        mapping = spec["userns"]
+        if not mapping["uid_map"]:
+            return self.uid, self.gid
+        from remora.frontend.oci import userns
+
+        return userns.outside(spec, self.uid, self.gid)
 
 
 class Sources:

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 _BIND_OPTIONS = frozenset(
     "ro rw rbind bind private rprivate shared rshared slave rslave unbindable runbindable "
     "exec noexec suid nosuid dev nodev atime noatime diratime nodiratime relatime norelatime "
-    "strictatime nostrictatime sync async nosymfollow".split()
+    "strictatime nostrictatime sync async nosymfollow U".split()
+)
+# Whose owner is not to be changed, whatever is asked for.
+_SYSTEMS = frozenset(
+    "/ /bin /boot /dev /etc /home /lib /lib64 /media /mnt /opt /proc /root /run /sbin /srv /sys /tmp /usr /var "
+    "/var/lib /var/log".split()
 )
 _LABELS = frozenset(("z", "Z"))
 _TMPFS_FLAGS = frozenset(
@@ -29,7 +34,6 @@ _TMPFS_KEYS = ("size=", "mode=", "uid=", "gid=", "nr_inodes=", "nr_blocks=", "hu
 _LATER = {
     "z": "SELinux labels",
     "Z": "SELinux labels",
-    "U": "changing owners",
     "O": "overlay volumes",
     "idmap": "id maps",
 }
@@ -141,6 +145,10 @@ def _bind(option: str, text: str, source: str, target: str, options: list[str]) 
         if word not in _BIND_OPTIONS:
             raise RemoraError(f'{option} {text}: unknown option "{word}"', hint="options are ro, rw, noexec, rslave …")
     path = os.path.abspath(source)
+    if "U" in options and os.path.realpath(path) in _SYSTEMS:
+        raise RemoraError(
+            f"{option} {text}: the owner of {path} is the system's business", hint="leave out the option U"
+        )
     try:
         os.stat(path)
     except OSError as error:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 
-from remora import monitor
 from remora.frontend.errors import RemoraError, os_error_text
-from remora.frontend.oci import namespaces
-from remora.frontend.userns import maps, subids
+from remora.frontend.userns import maps, space, subids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +25,6 @@ OF_USERS = ("keep-id", "nomap")
 SIZE_LARGEST = 1 << 31
 
 
-def is_asked(settings: Settings, arguments: Namespace) -> bool:
-    """Whether anything asks for another user namespace than the usual one."""
-    return bool(
-        arguments.userns or arguments.uidmap or arguments.gidmap or arguments.subuidname or arguments.subgidname
-    ) or settings.conf.has("containers", "userns")
-
-
 def read(settings: Settings, arguments: Namespace, spec: Spec) -> None:
     """Put the user namespace asked for, else configured, into the request; with keep-id the user, too.
 
@@ -46,7 +37,7 @@ def read(settings: Settings, arguments: Namespace, spec: Spec) -> None:
         two = [name for name, there in (("--userns", text), ("--uidmap", given), ("--subuidname", names)) if there]
         raise RemoraError(f"options {two[0]} and {two[1]} exclude each other", hint="leave out one of them")
     if given:
-        spec["userns"] = _given(arguments)
+        spec["userns"] = _given(settings, arguments)
         return
     if names:
         spec["userns"] = _named(settings, arguments)
@@ -63,7 +54,8 @@ def read(settings: Settings, arguments: Namespace, spec: Spec) -> None:
     elif word == "keep-id":
         _keep(settings, option, text, rest, arguments, spec)
     elif text == "nomap":
-        spec["userns"] = _settled("nomap", *([[0, 1, _count(settings, option, kind)]] for kind in ("uid", "gid")))
+        uids, gids = (_count(settings, option, kind) for kind in ("uid", "gid"))
+        spec["userns"] = _settled("nomap", [[0, 1, uids]], [[0, 1, gids]])
     elif word == "container" and rest:
         spec["userns"] = _container(settings, rest)
     elif word == "ns" and rest:
@@ -89,16 +81,16 @@ def _settled(mode: str, uid_map: Map, gid_map: Map, target: str = "") -> UserNam
 # ---- maps by numbers and by names
 
 
-def _given(arguments: Namespace) -> UserNamespace:
+def _given(settings: Settings, arguments: Namespace) -> UserNamespace:
     uids, gids = list(arguments.uidmap), list(arguments.gidmap)
-    uid_map = _parsed("--uidmap" if uids else "--gidmap", uids or gids, "uid")
-    gid_map = _parsed("--gidmap" if gids else "--uidmap", gids or uids, "gid")
+    uid_map = _parsed(settings, "--uidmap" if uids else "--gidmap", uids or gids, "uid")
+    gid_map = _parsed(settings, "--gidmap" if gids else "--uidmap", gids or uids, "gid")
     return _settled("map", uid_map, gid_map)
 
 
-def _parsed(option: str, texts: Sequence[str], kind: str) -> Map:
+def _parsed(settings: Settings, option: str, texts: Sequence[str], kind: str) -> Map:
     found = [maps.parse(option, word) for text in texts for word in text.split(",")]
-    return maps.check(option, found, maps.own(kind))
+    return maps.check(option, found, maps.own(settings, kind))
 
 
 def _named(settings: Settings, arguments: Namespace) -> UserNamespace:
@@ -108,15 +100,14 @@ def _named(settings: Settings, arguments: Namespace) -> UserNamespace:
     for option, kind, name in (("--subuidname", "uid", uids), ("--subgidname", "gid", gids)):
         found = subids.in_a_row(option, kind, name)
         if settings.rootless:
-            found = _translated(f"{option} {name}", kind, found)
-        made.append(maps.check(option, found, maps.own(kind)))
+            found = _translated(settings, f"{option} {name}", kind, found)
+        made.append(maps.check(option, found, maps.own(settings, kind)))
     return _settled("map", made[0], made[1])
 
 
-def _translated(what: str, kind: str, found: Map) -> Map:
+def _translated(settings: Settings, what: str, kind: str, found: Map) -> Map:
     """Host ids as ids of the user's own namespace, in which the container will be."""
-    with open(f"/proc/self/{kind}_map", "rb", buffering=0) as file:
-        rows = [tuple(map(int, line.split())) for line in file.read(65536).splitlines()]
+    rows = maps.base(settings, kind)
     result = []
     for first, host, count in found:
         row = next((row for row in rows if row[1] <= host and host + count <= row[1] + row[2]), None)
@@ -131,7 +122,7 @@ def _translated(what: str, kind: str, found: Map) -> Map:
 
 def _count(settings: Settings, option: str, kind: str) -> int:
     """How many ids the user has beside its own. Raises RemoraError when there is none."""
-    count = sum(length for _, length in maps.own(kind)) - 1
+    count = sum(length for _, length in maps.own(settings, kind)) - 1
     if count < 1:
         from remora.frontend.rootless import ranges
 
@@ -156,7 +147,11 @@ def _keep(settings: Settings, option: str, text: str, rest: str, arguments: Name
 def _automatic(settings: Settings, option: str, text: str, rest: str) -> UserNamespace:
     """Forced ranges and the size; the others are found when the container is made."""
     made = _settled("auto", [], [])
-    size = settings.conf.integer("containers", "userns_size", 0, 0) if settings.conf.has("containers", "userns_size") else 0
+    size = (
+        settings.conf.integer("containers", "userns_size", 0, 0)
+        if settings.conf.has("containers", "userns_size")
+        else 0
+    )
     for word in rest.split(",") if rest else ():
         key, _, value = word.partition("=")
         if key == "size" and value.isascii() and value.isdecimal() and 0 < int(value) < SIZE_LARGEST:
@@ -167,7 +162,8 @@ def _automatic(settings: Settings, option: str, text: str, rest: str) -> UserNam
             made["gid_map"].append(maps.parse(f"{option} auto:gidmapping", value))
         else:
             raise RemoraError(
-                f'invalid value "{text}" for {option}', hint="auto, or auto:size=N,uidmapping=ID:ID:N,gidmapping=ID:ID:N"
+                f'invalid value "{text}" for {option}',
+                hint="auto, or auto:size=N,uidmapping=ID:ID:N,gidmapping=ID:ID:N",
             )
     made["size"] = size
     return made
@@ -182,16 +178,9 @@ def _container(settings: Settings, name: str) -> UserNamespace:
 
 
 def _path(option: str, path: str) -> UserNamespace:
+    fd = space.open_file(f"{option} ns", path)
     try:
-        fd = namespaces.open_file(path, "user")
-    except OSError as error:
-        raise RemoraError(
-            f"{option} ns:{path}: {namespaces.complaint(error, 'user')}", namespaces.remedy("user")
-        ) from None
-    try:
-        uid_map, gid_map = (
-            [list(row) for row in monitor.user_namespace_map(fd, groups=groups)] for groups in (False, True)
-        )
+        uid_map, gid_map = space.read_maps(fd)
     except OSError as error:
         raise RemoraError(f"{option} ns:{path}: entering it: {os_error_text(error)}") from None
     finally:

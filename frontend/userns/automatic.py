@@ -64,13 +64,13 @@ def choose(settings: Settings, spec: Spec) -> None:
                 "remove containers that have some, ask for fewer with --userns auto:size=N, or add a range to "
                 f"{subids.FILES[kind]}",
             )
-        made[kind] = maps.check("--userns auto", sorted(fixed + found), maps.own(kind))
+        made[kind] = maps.check("--userns auto", sorted(fixed + found), maps.own(settings, kind))
     spec["userns"] = {**asked, "size": size, "uid_map": made["uid"], "gid_map": made["gid"]}
 
 
 def _available(settings: Settings, kind: str) -> list[Span]:
     if settings.rootless:
-        return maps.without(maps.own(kind), [(0, 1)])  # its own id is not a container's to have
+        return maps.without(maps.own(settings, kind), [(0, 1)])  # its own id is not a container's to have
     found = subids.of(kind, subids.AUTOMATIC)
     if not found:
         raise RemoraError(

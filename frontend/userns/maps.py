@@ -1,7 +1,7 @@
 """Maps of ids: lists of [inside, outside, count], as in /proc/PID/uid_map (user_namespaces(7)).
 
-`inside` is what the container sees, `outside` what it is where the monitor lives: for root the host's ids, for an ordinary
-user those of the user's own namespace (0 is the user, 1 … the ranges of /etc/subuid). Everything here is pure but `own`.
+`inside` is what the container sees, `outside` what it is where the monitor lives: for root the host's ids, for an
+ordinary user those of the user's own namespace (0 is the user, 1 … the ranges of /etc/subuid). All but `base` is pure.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TypeAlias
 
+    from remora.frontend.settings import Settings
+
     Map: TypeAlias = list[list[int]]
     # (first, count), ascending, none touching the next
     Span: TypeAlias = tuple[int, int]
@@ -21,11 +23,21 @@ LARGEST = 4294967295  # the kernel's own "no id"
 RANGES_MAX = 340  # lines of a map (user_namespaces(7))
 
 
-def own(kind: str) -> list[Span]:
-    """The ids that this process's user namespace has. kind: `uid` or `gid`."""
+def base(settings: Settings, kind: str) -> Map:
+    """The map of the user namespace that the container's monitor lives in. kind: `uid` or `gid`."""
+    if settings.outside:  # it will be entered with this map
+        from remora.frontend.rootless import ranges
+
+        found = ranges.load(settings)
+        return [list(row) for row in (found.uid_map if kind == "uid" else found.gid_map)]
     with open(f"/proc/self/{kind}_map", "rb", buffering=0) as file:
         rows = [line.split() for line in file.read(65536).splitlines()]
-    return spans((int(row[0]), int(row[2])) for row in rows if len(row) == 3)
+    return [[int(word) for word in row] for row in rows if len(row) == 3]
+
+
+def own(settings: Settings, kind: str) -> list[Span]:
+    """The ids that there are to be mapped: those of the monitor's namespace."""
+    return spans((first, count) for first, _, count in base(settings, kind))
 
 
 def spans(ranges: Iterable[Span]) -> list[Span]:
@@ -106,7 +118,9 @@ def check(option: str, mapping: Map, have: Sequence[Span], whose: str = "") -> M
                 raise RemoraError(f"{option}: two ranges have the id {max(at, other)} outside", "leave out one")
         if not holds(have, at, count):
             there = ", ".join(f"{begin} to {begin + length - 1}" for begin, length in have)
-            raise RemoraError(f"{option}: {whose or 'this user'} has no ids {at} to {at + count - 1}", f"those there are: {there}")
+            raise RemoraError(
+                f"{option}: {whose or 'this user'} has no ids {at} to {at + count - 1}", f"those there are: {there}"
+            )
     if outside(mapping, 0) is None:
         raise RemoraError(f"{option}: no range has the container's id 0", hint="its root must be somebody: add 0:…:1")
     return mapping

@@ -4,8 +4,8 @@
     <data>/shifted/<image id>-<map>/users/<id>    empty file: this container uses it
     <data>/shifted/lock                           held while a copy gets or loses a user
 
-One copy serves all containers of an image with the same map. Making it takes as long as copying the image, once; it goes
-with its last user. A copy is made under a lock of its own folder, so that others wait for it.
+One copy serves all containers of an image with the same map. Making it takes as long as copying the image, once; it
+goes with its last user. A copy is made under a lock of its own folder, so that others wait for it.
 """
 
 from __future__ import annotations

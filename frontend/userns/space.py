@@ -1,8 +1,7 @@
 """The user namespace of one start: its descriptor, and what its map means for the container's files.
 
-The namespace is made (or another container's or a file's opened) before the root is mounted, because the map of the layers
-is taken from it; it goes to the monitor with the other namespaces of the start. A network namespace of the container has
-to be made in it (`monitor.make_namespaces(…, user_fd=space.fd)`).
+The namespace is made (or another container's or a file's opened) before the root is mounted, because the map of the
+layers is taken from it. A network namespace of the container has to be made in it: `monitor.make_namespaces(…, fd)`.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from remora import monitor
 from remora.frontend.container import record as records
 from remora.frontend.container import state as states
 from remora.frontend.errors import NoSuchContainer, RemoraError, os_error_text
-from remora.frontend.oci import namespaces
 from remora.frontend.userns import maps, shifted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from remora.frontend.container.plan import Plan
     from remora.frontend.container.record import ContainerRecord
     from remora.frontend.settings import Settings
 
@@ -30,15 +29,18 @@ if TYPE_CHECKING:
 COVERED = ("/boot", "/srv", "/media", "/mnt", "/opt")
 # What says that layers can't be seen with other owners: the kernel, a file system, or who asks may not.
 NO_ID_MAPS = frozenset((errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EOVERFLOW))
+NS_GET_NSTYPE, CLONE_NEWUSER = 0xB703, 0x10000000  # ioctl_ns(2), linux/sched.h
+JOINED = ("container", "ns")
 OVERFLOW = 65534  # what ids that have no meaning here look like
 
 
 class Space:
     """fd: the namespace, owned. copy: key of the shifted copy that the container uses, "" = none."""
 
-    __slots__ = ("fd", "uid_map", "gid_map", "copy")
+    __slots__ = ("settings", "fd", "uid_map", "gid_map", "copy")
 
-    def __init__(self, fd: int, uid_map: list[list[int]], gid_map: list[list[int]]) -> None:
+    def __init__(self, settings: Settings, fd: int, uid_map: list[list[int]], gid_map: list[list[int]]) -> None:
+        self.settings = settings
         self.fd = fd
         self.uid_map = uid_map
         self.gid_map = gid_map
@@ -47,33 +49,40 @@ class Space:
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
         """What a user and a group of the container are outside; whom it doesn't know is nobody there."""
         found = maps.outside(self.uid_map, uid), maps.outside(self.gid_map, gid)
-        others = (self.other("uid") if found[0] is None else found[0], self.other("gid") if found[1] is None else found[1])
-        return others
+        return (
+            self.other("uid") if found[0] is None else found[0],
+            self.other("gid") if found[1] is None else found[1],
+        )
 
     def other(self, kind: str) -> int:
-        return maps.unused(self.uid_map if kind == "uid" else self.gid_map, maps.own(kind))
+        return maps.unused(self.uid_map if kind == "uid" else self.gid_map, maps.own(self.settings, kind))
 
-    def mount(
-        self, settings: Settings, record: ContainerRecord, lower: Sequence[str], upper: str, work: str, merged: str
-    ) -> int:
+    def hand_over(self, record: ContainerRecord, plan: Plan) -> None:
+        """Put the namespace into the plan where the runtime has to join it: it is another's, or other namespaces of the
+        start belong to it. Else the runtime makes one with the same map, in which all that it makes has an owner."""
+        if record.spec["userns"]["mode"] in JOINED or plan.namespaces:
+            plan.add_namespace("user", os.dup(self.fd))
+
+    def mount(self, record: ContainerRecord, lower: Sequence[str]) -> int:
         """A detached mount of the image in which the container's users own what they own in the image."""
         volatile = record.spec["remove"]
-        if not settings.rootless:  # only who mounted a file system may map its owners
+        upper, work, merged = (f"{record.data_dir}/{name}" for name in ("upper", "work", "merged"))
+        if not self.settings.rootless:  # only who mounted a file system may map its owners
             try:
                 return monitor.mount_overlay(lower, upper, work, volatile=volatile, id_map_fd=self.fd)
             except OSError as error:
                 if error.errno not in NO_ID_MAPS:
                     raise
-        copy = shifted.acquire(settings, record, lower, self)
-        return plain_mount(settings, [copy], upper, work, merged, volatile)
+        copy = shifted.acquire(self.settings, record, lower, self)
+        return plain_mount(self.settings, [copy], upper, work, merged, volatile)
 
-    def place(self, settings: Settings, record: ContainerRecord) -> str:
+    def place(self, record: ContainerRecord) -> str:
         """Where the root is to be mounted: the container's own folder, or what covers a folder that everybody reaches.
 
         The runtime goes there as the container's root, who has no say over folders of users outside.
         """
         own = record.data_dir + "/merged"
-        if self._reaches(settings, record.data_dir):
+        if self._reaches(record.data_dir):
             return own
         sources = [os.path.realpath(item["source"]) for item in record.spec["mounts"] if item["type"] == "bind"]
         for path in COVERED:
@@ -81,17 +90,32 @@ class Space:
                 return path
         return own
 
-    def _reaches(self, settings: Settings, folder: str) -> bool:
+    def configured(self, record: ContainerRecord, uid: int, gid: int) -> dict[str, object]:
+        """What the monitor is told otherwise. uid, gid: of the container's process."""
+        owner = self.owner(uid, gid)
+        changed: dict[str, object] = {"uid": owner[0], "gid": owner[1]}
+        if record.spec["image"] is not None:
+            changed["rootfs"] = self.place(record)
+        return changed
+
+    def removal(self, record: ContainerRecord) -> list[list[str]]:
+        """Steps of a `--rm` container's removal: its copy of the image goes with the last use."""
+        if not self.copy:
+            return []
+        users = shifted.users_of(self.settings, self.copy)
+        return [["unlink", f"{users}/{record.id}"], ["last_use", users, *self.settings.own_command(), "_unshift"]]
+
+    def _reaches(self, folder: str) -> bool:
         while True:
             status = os.stat(folder)
-            if not status.st_mode & stat.S_IXOTH and not self._knows(settings, status.st_uid, status.st_gid):
+            if not status.st_mode & stat.S_IXOTH and not self._knows(status.st_uid, status.st_gid):
                 return False
             if folder == "/":
                 return True
             folder = os.path.dirname(folder)
 
-    def _knows(self, settings: Settings, uid: int, gid: int) -> bool:
-        if settings.rootless and OVERFLOW in (uid, gid):
+    def _knows(self, uid: int, gid: int) -> bool:
+        if self.settings.rootless and OVERFLOW in (uid, gid):
             return False  # most likely the host's root: nobody here
         return all(
             any(at <= number < at + count for _, at, count in mapping)
@@ -124,14 +148,14 @@ def open_for(settings: Settings, record: ContainerRecord) -> Space | None:
         return None
     what = f"starting container {record.name}: its user namespace"
     if mode == "container":
-        return Space(_of_container(settings, what, wanted["target"]), uid_map, gid_map)
+        return Space(settings, _of_container(settings, what, wanted["target"]), uid_map, gid_map)
     if mode == "ns":
-        return Space(_of_file(what, wanted["target"], uid_map, gid_map), uid_map, gid_map)
+        return Space(settings, _of_file(what, wanted["target"], uid_map, gid_map), uid_map, gid_map)
     try:
         fd = monitor.make_user_namespace([tuple3(row) for row in uid_map], [tuple3(row) for row in gid_map])
     except monitor.UserNamespaceError as error:
         raise RemoraError(f"{what}: {_reason(error)}", _remedy(settings, error)) from None
-    return Space(fd, uid_map, gid_map)
+    return Space(settings, fd, uid_map, gid_map)
 
 
 def tuple3(row: Sequence[int]) -> tuple[int, int, int]:
@@ -158,7 +182,9 @@ def _of_container(settings: Settings, what: str, container_id: str) -> int:
     try:
         other = records.load(settings, container_id)
     except NoSuchContainer:
-        raise RemoraError(f"{what} {container_id[:12]}: no such container", "it was removed: create this one anew") from None
+        raise RemoraError(
+            f"{what} {container_id[:12]}: no such container", "it was removed: create this one anew"
+        ) from None
     state = states.derive(settings, other)
     try:
         if not state.running:
@@ -177,18 +203,39 @@ def _of_container(settings: Settings, what: str, container_id: str) -> int:
 
 
 def _of_file(what: str, path: str, uid_map: list[list[int]], gid_map: list[list[int]]) -> int:
+    fd = open_file(what, path)
     try:
-        fd = namespaces.open_file(path, "user")
-    except OSError as error:
-        raise RemoraError(f"{what} {path}: {namespaces.complaint(error, 'user')}", namespaces.remedy("user")) from None
-    try:
-        found = [[list(row) for row in monitor.user_namespace_map(fd, groups=groups)] for groups in (False, True)]
-        if found != [uid_map, gid_map]:
-            raise RemoraError(f"{what} {path} has another map than when the container was made", "create it anew")
+        if read_maps(fd) != (uid_map, gid_map):
+            raise RemoraError(f"{what}: {path} has another map than when the container was made", "create it anew")
         return fd
     except OSError as error:
         os.close(fd)
-        raise RemoraError(f"{what} {path}: {os_error_text(error)}") from None
+        raise RemoraError(f"{what}: {path}: {os_error_text(error)}") from None
     except BaseException:
         os.close(fd)
         raise
+
+
+def read_maps(fd: int) -> tuple[list[list[int]], list[list[int]]]:
+    """The maps of users and of groups of a user namespace, as seen from here."""
+    users, groups = ([list(row) for row in monitor.user_namespace_map(fd, groups=which)] for which in (False, True))
+    return users, groups
+
+
+def open_file(what: str, path: str) -> int:
+    """A descriptor of a user namespace's file. Raises RemoraError, which begins with `what`."""
+    import fcntl
+
+    remedy = "name a file such as /proc/PID/ns/user"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RemoraError(f"{what}:{path}: {(error.strerror or str(error)).lower()}", remedy) from None
+    try:
+        kind = fcntl.ioctl(fd, NS_GET_NSTYPE)
+    except OSError:
+        kind = 0
+    if kind != CLONE_NEWUSER:
+        os.close(fd)
+        raise RemoraError(f"{what}:{path}: the file is no user namespace", remedy)
+    return fd
