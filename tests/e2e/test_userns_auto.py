@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Remora
-from tests.support.commands import SLEEP, said
+from tests.support.commands import said
 from tests.support.village import Village
 
 FIRST = 2147483648
@@ -22,11 +22,11 @@ def village() -> Iterator[Village]:
 
 
 @pytest.fixture
-def automatic(remora: Remora, village: Village) -> Iterator[Remora]:
+def automatic(remora: Remora, village: Village) -> Remora:
     """Root's Remora where the user `containers` has 20000 ids."""
     _give(village, f"containers:{FIRST}:10000\ncontainers:{FIRST + 50000}:10000")
     remora.prefix = village.enter
-    yield remora
+    return remora
 
 
 def _give(village: Village, text: str) -> None:

@@ -102,6 +102,28 @@ def test_a_container_that_removes_itself_takes_its_copy_along(alice: Person) -> 
     eventually(lambda: host.below(alice.root / "shifted") == ["lock"], "the copy goes with its last container")
 
 
+def test_those_that_come_at_once_share_one_copy(alice: Person) -> None:
+    mode = ("--userns", "keep-id:uid=300,gid=300")
+    started = [alice.popen("run", "--name", f"c{number}", *mode, "busybox", "id", "-u") for number in range(5)]
+    for process in started:
+        assert process.communicate() == (b"300\n", b"")
+    copies = [name for name in host.below(alice.root / "shifted") if name != "lock"]
+    assert len(copies) == 1
+    assert host.below(alice.root / "shifted" / copies[0]) == ["root", "users"]
+
+
+def test_a_copy_that_was_cut_off_is_made_anew(alice: Person) -> None:
+    mode = ("--userns", "keep-id:uid=301,gid=301")
+    alice("run", "--name", "one", *mode, "busybox", "true")
+    (copy,) = (name for name in host.below(alice.root / "shifted") if name != "lock")
+    home = alice.root / "shifted" / copy
+    # As after a kill: what was being made is there, under its name of then.
+    (home / "root").rename(home / "root.new")
+    (home / "upper").mkdir()
+    assert alice("run", "--rm", *mode, "busybox", "stat", "-c", "%u", "/bin/busybox") == "0"
+    assert host.below(home) == ["root", "users"]
+
+
 def test_nomap_leaves_the_user_itself_out(alice: Person) -> None:
     script = "cat /proc/self/uid_map; stat -c %u /bin/busybox /etc/hosts; touch /x; stat -c %u /x; stat -c %u /home"
     rows = shell(alice, "--userns", "nomap", "-v", f"{alice.home}:/home:ro", script=script).splitlines()
