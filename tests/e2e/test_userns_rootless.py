@@ -193,13 +193,6 @@ def test_ids_by_a_name_are_the_users_own(alice: Person, village: Village) -> Non
     assert "are not this user's" in said(alice, "run", "--subuidname", "stranger", "busybox", "true")
 
 
-def test_another_container_shares_the_namespace(alice: Person) -> None:
-    alice("run", "-d", "--name", "one", "--userns", "keep-id", *SLEEP)
-    inside = alice("exec", "one", "readlink", "/proc/self/ns/user")
-    script = "readlink /proc/self/ns/user; id -u; stat -c %u /bin/busybox"
-    assert shell(alice, "--userns", "container:one", script=script).splitlines() == [inside, "0", "0"]
-
-
 @pytest.mark.parametrize("mode", ["keep-id", "nomap", "auto"])
 def test_without_ranges_the_command_to_add_them_is_told(village: Village, busybox_tar: Path, mode: str) -> None:
     single = village.person(f"single{mode[0]}")
