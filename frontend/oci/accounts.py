@@ -82,7 +82,7 @@ class Accounts:
             return
         name, _, group = spec["user"].partition(":")
         uid, gid = users.number(name, "user") if name else None, users.number(group, "group") if group else None
-        if uid and "/etc/passwd" not in self.mounted and not _has(self.sources.passwd(), name):
+        if uid and "/etc/passwd" not in self.mounted and not _has([*self.sources.passwd(), *self.passwd], name):
             line = f"{uid}:*:{uid}:{user.gid}:container user:{spec['workdir']}:{SHELL}"
             if spec["passwd_entry"]:
                 line = entry(
@@ -96,7 +96,7 @@ class Accounts:
                     },
                 )
             self.passwd.append(line)
-        if gid and "/etc/group" not in self.mounted and not _has(self.sources.group(), group):
+        if gid and "/etc/group" not in self.mounted and not _has([*self.sources.group(), *self.group], group):
             line = f"{gid}:x:{gid}:{name}"
             if spec["group_entry"]:
                 line = entry(spec["group_entry"], {"GROUPNAME": group, "GID": group, "USERLIST": name})
@@ -107,10 +107,14 @@ class Accounts:
         if not spec["passwd"]:
             return
         if uid and "/etc/passwd" not in self.mounted and not _has(self.sources.passwd(), str(uid)):
-            home = home if any(home == item["target"] for item in spec["mounts"]) else spec["workdir"]
-            self.passwd.append(f"{name}:*:{uid}:{gid}:{real_name}:{home}:{SHELL}")
+            self.passwd.append(f"{name}:*:{uid}:{gid}:{real_name}:{self.home(spec, home)}:{SHELL}")
         if gid and "/etc/group" not in self.mounted and not _has(self.sources.group(), str(gid)):
             self.group.append(f"{name}:x:{gid}:{name}")
+
+    def home(self, spec: Spec, home: str) -> str:
+        """A home folder of the host in the container: itself where it is mounted, else the working folder."""
+        there = any(home == item["target"] or home.startswith(item["target"] + "/") for item in spec["mounts"])
+        return home if there else spec["workdir"]
 
     def write(self, folder: str, in_place: bool) -> list[tuple[str, str]]:
         """Add the lines: to the files themselves, else to copies in `folder` that are to be bound over them.

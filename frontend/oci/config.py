@@ -76,7 +76,7 @@ def build(
     Raises RemoraError for an unknown user, a missing working folder, a missing profile or program.
     """
     warnings: list[str] = []
-    user, accounts = _user(spec, root_fd, folder + "/etc")
+    user, accounts = _user(settings, spec, root_fd, folder + "/etc")
     _check_workdir(spec, root_fd, user)
     possible, effective = capabilities.own()
     if settings.rootless:
@@ -108,7 +108,7 @@ def build(
         },
         "linux": _linux(settings, spec, bounding, options, given, warnings, namespaces or {}),
     }
-    if spec["userns"]["uid_map"] or "keep-groups" in spec["group_add"]:
+    if spec["userns"]["uid_map"] or users.KEEP_GROUPS in spec["group_add"]:
         from remora.frontend.oci import userns
 
         userns.adapt(settings, spec, config, generated)
@@ -131,7 +131,7 @@ def write(config: dict[str, Json], bundle: str) -> None:
         os.close(fd)
 
 
-def _user(spec: Spec, root_fd: int, folder: str) -> tuple[User, list[tuple[str, str]]]:
+def _user(settings: Settings, spec: Spec, root_fd: int, folder: str) -> tuple[User, list[tuple[str, str]]]:
     """Who the process runs as, and copies of passwd and group that are to be bound over the image's (target, path)."""
     groups = [name for name in spec["group_add"] if name != users.KEEP_GROUPS]
     if not spec["hostusers"] and (not spec["user"] or not spec["passwd"]) and not groups:
@@ -141,6 +141,10 @@ def _user(spec: Spec, root_fd: int, folder: str) -> tuple[User, list[tuple[str, 
     accounts = Accounts(spec, root_fd)
     try:
         user = users.resolve(accounts.sources, spec["user"], groups)
+        if spec["userns"]["mode"] == "keep-id":
+            from remora.frontend.oci import userns
+
+            userns.add_caller(settings, spec, accounts, user)
         accounts.add_missing(spec, user)
         return user, accounts.write(folder, spec["rootfs"] is None and not spec["read_only"])
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from remora.frontend.errors import RemoraError
+from remora.frontend.oci.user import KEEP_GROUPS
 from remora.frontend.userns import maps
 
 TYPE_CHECKING = False
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from remora.frontend.container.spec import Json, Spec
+    from remora.frontend.oci.accounts import Accounts
+    from remora.frontend.oci.user import User
     from remora.frontend.settings import Settings
 
-KEEP = "keep-groups"
 # crun leaves the groups of its caller alone then.
 KEEP_ANNOTATION = "run.oci.keep_original_groups"
 
@@ -47,7 +49,7 @@ def adapt(settings: Settings, spec: Spec, config: dict[str, Json], generated: Se
     assert isinstance(linux, dict) and isinstance(process, dict)
     user = process["user"]
     assert isinstance(user, dict)
-    if KEEP in spec["group_add"]:
+    if KEEP_GROUPS in spec["group_add"]:
         _keep_groups(settings, spec, config, user)
     mapping = spec["userns"]
     if not mapping["uid_map"]:
@@ -99,11 +101,25 @@ def _keep_groups(settings: Settings, spec: Spec, config: dict[str, Json], user: 
     with open("/proc/self/setgroups", "rb", buffering=0) as file:
         denied = file.read(8).strip() == b"deny"  # then nobody can drop them
     if program != "crun" and not denied:
-        raise RemoraError(f"--group-add {KEEP}: the runtime {program} can't keep groups", "use --runtime crun")
+        raise RemoraError(f"--group-add {KEEP_GROUPS}: the runtime {program} can't keep groups", "use --runtime crun")
     user.pop("additionalGids", None)
     annotations = config["annotations"]
     assert isinstance(annotations, dict)
     annotations[KEEP_ANNOTATION] = "1"
+
+
+def add_caller(settings: Settings, spec: Spec, accounts: Accounts, user: User) -> None:
+    """keep-id: the user that runs Remora is known in the container by name, with its home where that is mounted."""
+    import pwd
+
+    uid, gid = (next((first for first, at, _ in spec["userns"][key] if at == 0), 0) for key in ("uid_map", "gid_map"))
+    try:
+        found = pwd.getpwuid(settings.uid)
+    except KeyError:
+        return
+    accounts.add_caller(spec, found.pw_name, uid, gid, found.pw_gecos, found.pw_dir)
+    if user.uid == uid and user.home == "/":  # the image has no home for it
+        user.home = accounts.home(spec, found.pw_dir)
 
 
 # ---- `U`: a bind mount's owner becomes the container's user

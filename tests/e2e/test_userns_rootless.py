@@ -62,6 +62,16 @@ def test_keep_id_may_be_another_number(alice: Person) -> None:
     (alice.home / "bound").rmdir()
 
 
+def test_keep_id_knows_the_user_by_name(alice: Person) -> None:
+    script = "id -un; id -gn; echo $HOME; tail -1 /etc/passwd"
+    rows = shell(alice, "--userns", "keep-id", script=script).splitlines()
+    assert rows[:3] == ["alice", "alice", "/"]
+    assert rows[3].split(":")[:4] == ["alice", "*", str(alice.uid), str(alice.uid)]
+    mount = ("-v", f"{alice.home}:{alice.home}", "-w", str(alice.home))
+    script = "echo $HOME; cd; pwd; touch made; stat -c %U made; rm made"
+    assert shell(alice, "--userns", "keep-id", *mount, script=script).split() == [str(alice.home)] * 2 + ["alice"]
+
+
 def test_another_user_may_be_asked_for(alice: Person) -> None:
     assert shell(alice, "--userns", "keep-id", "--user", "0", script="id -u; touch /x; stat -c %u /x") == "0\n0"
 
