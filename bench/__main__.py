@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import figures, memory
+from bench import figures, memory, networks
 from bench.engines import Engine, PodmanEngine, RemoraEngine, storage_conf, unpack_bundle
 from bench.logs import Logs
 from bench.measure import CommandFailed, Timer, median
@@ -81,6 +81,18 @@ class Bench:
         self.rows.append(Row(name, values, "ms", 1e3, Goal(most=0.5)))
         beside = {"Remora": values["Remora"], "root": values["root"]}
         self.rows.append(Row(f"{name}, beside root", beside, "ms", 1e3, Goal(most=BESIDE_ROOT, against="root")))
+
+    def networks(self) -> None:
+        """What a bridge adds to a start, and how soon a published port answers."""
+        half = Goal(most=0.5)
+        with networks.private_host(self.engines) as host:
+            for network in ("none", "bridge"):
+                name = f"run --rm --network {network}, on a host of its own"
+                say(name)
+                self.rows.append(Row(name, networks.run_true(self.engines, self.rounds, network), "ms", 1e3, half))
+            say("publish latency")
+            name = "run -d -p: started -> first answer"
+            self.rows.append(Row(name, networks.publish(self.engines, self.rounds, host), "ms", 1e3, half))
 
     def crowd(self, count: int, times: int) -> None:
         """Idle memory with `count` containers, then with as many that have a terminal; and listing all of them."""
@@ -178,7 +190,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="rounds of each latency figure (default 20)")
     parser.add_argument(
-        "--only", choices=["latencies", "rootless", "crowd", "logs", "floor"], action="append", help="a part alone"
+        "--only",
+        choices=["latencies", "networks", "rootless", "crowd", "logs", "floor"],
+        action="append",
+        help="a part alone",
     )
     parser.add_argument("--crowd", type=int, default=50, help="idle containers of each kind (default 50)")
     parser.add_argument("--times", type=int, default=1000, help="attaches and execs that may not cost (default 1000)")
@@ -201,6 +216,7 @@ def main() -> int:
             "floor": bench.floor,
             "latencies": bench.latencies,
             "rootless": bench.rootless,
+            "networks": bench.networks,
             "crowd": functools.partial(bench.crowd, options.crowd, options.times),
             "logs": bench.logs,
         }
