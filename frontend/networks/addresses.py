@@ -71,7 +71,7 @@ def parse_subnet(value: str) -> Subnet:
     """`ADDRESS/PREFIX`; bits behind the prefix are dropped, as Podman does. Raises ValueError."""
     address, slash, prefix = value.partition("/")
     family, number = parse(address)
-    if not slash or not prefix.isdecimal() or int(prefix) > BITS[family]:
+    if not slash or not (prefix.isascii() and prefix.isdecimal()) or int(prefix) > BITS[family]:
         raise ValueError(f"{value} is no subnet")
     return Subnet(family, number, int(prefix))
 

@@ -60,6 +60,7 @@ DEFAULT_BRIDGE = "podman0"
 LOCK = "netavark.lock"
 SUFFIX = ".json"
 LARGEST = 1 << 20
+LONGEST = 200  # a file name may have 255 bytes
 HEX = frozenset("0123456789abcdef")
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _REST = _FIRST | frozenset("_.-")
@@ -80,7 +81,7 @@ class NoSuchNetwork(RemoraError):
 
 def is_name(text: str) -> bool:
     """Whether a network may be called so."""
-    return bool(text) and text[0] in _FIRST and _REST.issuperset(text)
+    return 0 < len(text) <= LONGEST and text[0] in _FIRST and _REST.issuperset(text)
 
 
 def folder(settings: Settings) -> str:
