@@ -15,7 +15,6 @@ from remora.frontend.errors import RemoraError
 from remora.frontend.oci import (
     capabilities,
     cgroups,
-    devices,
     files,
     mounts,
     process,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from remora.frontend.settings import Settings
 
 OCI_VERSION = "1.0.2"
+NO_DEVICES: list[Json] = [{"allow": False, "access": "rwm"}]  # but those that the runtime adds
 
 
 class Built:
@@ -93,14 +93,14 @@ def build(
     hostname = process.hostname(spec)
     generated = files.write(folder + "/etc", spec, hostname, texts) + accounts
     options = security.SecurityOptions(spec["security_opt"])
-    given = devices.build(spec, rlimits.in_user_namespace())
+    given = _devices(spec)
     first = process.first_process(spec, user, bounding, effective, rows, columns, warnings)
     config: dict[str, Json] = {
         "ociVersion": OCI_VERSION,
         "process": first,
         "root": {"path": root, "readonly": True} if spec["read_only"] else {"path": root},
         "hostname": hostname,
-        "mounts": mounts.build(spec, generated, init, options) + given.binds,
+        "mounts": mounts.build(spec, generated, init, options) + (given.binds if given else []),
         "annotations": {
             "io.container.manager": "remora",
             "org.opencontainers.image.stopSignal": str(spec["stop_signal"]),
@@ -151,12 +151,21 @@ def _user(settings: Settings, spec: Spec, root_fd: int, folder: str) -> tuple[Us
         accounts.close()
 
 
+def _devices(spec: Spec) -> Devices | None:
+    """The devices asked for; None: only those that the runtime makes by itself."""
+    if not spec["devices"] and not spec["device_cgroup_rules"] and not spec["privileged"]:
+        return None
+    from remora.frontend.oci import devices
+
+    return devices.build(spec, rlimits.in_user_namespace())
+
+
 def _linux(
     settings: Settings,
     spec: Spec,
     bounding: list[str],
     options: SecurityOptions,
-    given: Devices,
+    given: Devices | None,
     warnings: list[str],
     joined: Mapping[str, str],
 ) -> dict[str, Json]:
@@ -173,7 +182,7 @@ def _linux(
             {"type": name, "path": joined[name]} if name in joined else {"type": name}
             for name in dict.fromkeys([*namespaces, *joined])
         ],
-        "resources": resources.build(spec, given.rules, v2, warnings),
+        "resources": resources.build(spec, given.rules if given else NO_DEVICES, v2, warnings),
     }
     sysctls = {name: value for name, value in spec["sysctls"].items() if not host_network or name[:4] != "net."}
     if sysctls:
@@ -183,7 +192,7 @@ def _linux(
         linux["rootfsPropagation"] = "shared"
     elif propagation & {"slave", "rslave"}:
         linux["rootfsPropagation"] = "rslave"
-    if given.nodes:
+    if given and given.nodes:
         linux["devices"] = given.nodes
     masked, read_only = security.paths(spec, options)
     if masked:

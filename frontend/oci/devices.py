@@ -40,8 +40,6 @@ def build(spec: Spec, bind: bool) -> Devices:
 
     Raises RemoraError when a device is gone since the container was made.
     """
-    if not spec["devices"] and not spec["device_cgroup_rules"] and not spec["privileged"]:
-        return Devices([], [{"allow": False, "access": "rwm"}], [])
     result = Devices([], [{"allow": spec["privileged"], "access": "rwm"}], [])
     for device in spec["devices"]:
         for node in _nodes(device):
