@@ -72,9 +72,13 @@ class RemoraEngine(Engine):
     monitor = "remora-monitor"
 
     def __init__(self, folder: Path, storage: Path, programs: Path, runtime: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        conf = folder / "containers.conf"
+        conf.write_text('[containers]\nnetns = "none"\n')  # the machine's own networks are not touched
         super().__init__(
             folder,
             {
+                "CONTAINERS_CONF": str(conf),
                 "REMORA_ROOT": str(folder / "data"),
                 "REMORA_RUNROOT": str(folder / "run"),
                 "REMORA_RUNTIME": runtime,

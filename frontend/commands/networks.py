@@ -174,11 +174,19 @@ def add_arguments_network_rm(parser: ArgumentParser) -> None:
 
 def run_network_rm(arguments: Namespace, settings: Settings) -> int:
     """Remove each and print its name."""
+    _sweep(settings)
     outcome = selection.Outcome()
     for name in arguments.networks:
         if outcome.attempt(_remove, settings, name, arguments):
             selection.put(name)
     return outcome.status
+
+
+def _sweep(settings: Settings) -> None:
+    """Undo what killed monitors and starts have left: no bridge outlives its network."""
+    from remora.frontend.container import cleanup
+
+    cleanup.sweep(settings)
 
 
 def _remove(settings: Settings, given: str, arguments: Namespace) -> None:
@@ -238,6 +246,7 @@ def run_network_prune(arguments: Namespace, settings: Settings) -> int:
     filters = describe.Filters(arguments.filter, ("label", "until"))
     if not arguments.force and not _sure():
         return 0
+    _sweep(settings)
     used = users.by_network(settings)
     outcome = selection.Outcome()
     for network in definitions.everything(settings):

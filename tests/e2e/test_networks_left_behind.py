@@ -163,3 +163,14 @@ def test_without_netavark_the_start_says_so_and_leaves_nothing(
     assert "setting up network podman of container c: netavark: no luck today" in result.stderr
     assert result.stderr.count("\n") == 1
     host.assert_nothing_left(remora)
+
+
+def test_prune_undoes_what_a_killed_container_left(host: BridgeHost, remora: Remora) -> None:
+    remora("run", "-d", "--name", "c", *WORDS)
+    init = int(remora("inspect", "-f", "{{.State.Pid}}", "c"))
+    hosts.kill_monitor(keeper_of(remora, "c"))
+    hosts.send(init, signal.SIGKILL)
+    eventually(lambda: remora("ps", "-q") == "", "it has ended")
+    assert host.rules() and leases(remora)
+    assert remora("network", "prune", "--force") == ""
+    assert not host.rules() and not leases(remora)

@@ -294,6 +294,7 @@ def test_a_runtime_that_says_it_started_but_names_no_process_is_not_believed(box
         ({"log": {"stderr": {"policy": "rate"}}}, "log stderr"),
         ({"restart": {"policy": "maybe"}}, "restart"),
         ({"preserve_fds": 2000}, "preserve_fds"),
+        ({"held_fds": 17}, "held_fds"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused_by_key(box: Box, overrides: dict[str, object], says: str) -> None:
