@@ -36,7 +36,8 @@ struct monitor {
     unsigned n_calls; /* for unique scratch names */
     struct log log;
     /* Rarely touched, after the log's large buffers: pages that an idle monitor mostly does without. */
-    struct failure early_failure; /* of what the keeper did before there was a worker; phase NULL: none */
+    bool failed_early; /* in what the keeper does before there is a worker */
+    struct failure *early_failure; /* then; in kept memory apart */
     struct exec_results exec_results;
     struct helper *helpers; /* in kept memory apart, as many as are configured; NULL: none are */
 };

@@ -146,6 +146,10 @@ int start_lay_out(struct native *native, struct board **board)
     r = kept_pool(&kept, &monitor->exec_pool, sizeof(struct exec), EXECS_MAX);
     if (r == 0)
         r = hub_lay_out(&monitor->hub, &kept);
+    if (r == 0) {
+        monitor->early_failure = kept_take_apart(&kept, sizeof(*monitor->early_failure));
+        r = monitor->early_failure == NULL ? -ENOMEM : 0;
+    }
     if (r == 0 && native->config.n_helpers > 0) {
         monitor->helpers = kept_take_apart(&kept, native->config.n_helpers * sizeof(*monitor->helpers));
         r = monitor->helpers == NULL ? -ENOMEM : 0;
@@ -197,7 +201,7 @@ static __attribute__((noinline)) int prepare(struct native *native, struct board
     }
     if (r < 0)
         return tell_early_failure(&native->config, &failure);
-    set_up(native, &native->monitor->early_failure);
+    native->monitor->failed_early = set_up(native, native->monitor->early_failure) < 0;
     namespaces_close(&native->config);
     native->monitor->run_dir_fd = native->run_dir_fd;
     return 0;

@@ -153,15 +153,16 @@ static int begin(struct monitor *monitor)
     if (spawner != NULL && monitor->config->attach != NULL)
         control_attach(spawner, &monitor->container.main, monitor->config->attach);
     monitor->begun = true;
-    if (monitor->early_failure.phase == NULL) {
+    if (!monitor->failed_early) {
         r = control_listen(monitor);
         if (r < 0)
-            failure_errno(&monitor->early_failure, "listen", monitor->config->run_dir, r);
+            failure_errno(monitor->early_failure, "listen", monitor->config->run_dir, r);
+        monitor->failed_early = r < 0;
     }
-    if (monitor->early_failure.phase == NULL) {
+    if (!monitor->failed_early) {
         container_start(&monitor->container);
     } else {
-        failure = monitor->early_failure;
+        failure = *monitor->early_failure;
         container_fail(&monitor->container, &failure);
     }
     return 0;

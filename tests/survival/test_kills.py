@@ -98,7 +98,7 @@ def test_a_worker_killed_at_any_call_costs_nothing(tmp_path: Path, busybox_root:
 
 
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "all"])
-@pytest.mark.parametrize("phase", ["running", "rotating", "attach", "exec", "stop", "exit"])
+@pytest.mark.parametrize("phase", ["running", "rotating", "attach", "exec", "stop", "exit", "undoing"])
 def test_a_keeper_killed_at_calls_of_a_phase_costs_no_exit_code(
     tmp_path: Path, busybox_root: Path, phase: str, step: int
 ) -> None:
