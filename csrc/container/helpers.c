@@ -95,24 +95,39 @@ static void end_process(struct helper *helper)
 
 /* ---- starts ---- */
 
+/* The pid in its file: what failed once may go a second time, and what runs there must not be forgotten. */
+static int left_pid(const struct helper *helper)
+{
+    int pid = runtime_read_pid(AT_FDCWD, config_of(helper)->pidfile);
+
+    return pid < 0 ? runtime_read_pid(AT_FDCWD, config_of(helper)->pidfile) : pid;
+}
+
+static int watch(struct helper *helper, pid_t pid)
+{
+    struct hub *hub = &helper->monitor->hub;
+
+    return child_watch(&hub->loop, &hub->children, &helper->process, pid, process_ended);
+}
+
 /* The process that a program has left in the background. 0 or -errno. */
 static int adopt(struct helper *helper)
 {
-    struct hub *hub = &helper->monitor->hub;
-    int pid = runtime_read_pid(AT_FDCWD, config_of(helper)->pidfile);
+    int pid = left_pid(helper), r;
 
     if (pid < 0)
         return pid;
     /* A killed worker may have been as far as that. */
     if (helper->process.children != NULL && helper->process.pid == pid)
         return 0;
-    return child_watch(&hub->loop, &hub->children, &helper->process, pid, process_ended);
+    r = watch(helper, pid);
+    return r < 0 && r != -ESRCH ? watch(helper, pid) : r;
 }
 
 /* Not of this start any more: what it has left must not stay. */
 static void kill_left(const struct helper *helper)
 {
-    int pid = config_of(helper)->shared ? -1 : runtime_read_pid(AT_FDCWD, config_of(helper)->pidfile);
+    int pid = config_of(helper)->shared ? -1 : left_pid(helper);
     CLEANUP_FD int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 
     if (fd >= 0)
@@ -161,6 +176,7 @@ static void program_done(struct runtime_call *call, const struct failure *failur
     }
     r = adopt(helper);
     if (r < 0) {
+        kill_left(helper);
         failure_errno(&own, call->phase, name, r);
         if (r == -ENOENT || r == -ENODATA || r == -EBADMSG)
             failure_text(&own, call->phase, name, "it has left no pid in its pid file");
@@ -192,7 +208,8 @@ static int start_program(struct helper *helper, struct monitor *monitor, struct 
 
     if (r == 0) {
         /* What is in it afterwards is of this start. */
-        unlink(config_of(helper)->pidfile);
+        if (unlink(config_of(helper)->pidfile) < 0 && errno != ENOENT)
+            unlink(config_of(helper)->pidfile);
         helper->late = false;
         helper->state = HELPER_STARTING;
         runtime_prepare(&helper->call, monitor, TASK_HELP, "start helper", program_done);

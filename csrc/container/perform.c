@@ -244,7 +244,9 @@ static void clean_up(struct native *native, struct board *board, struct task *ta
     } else if (config_step_executes(&native->config, task->item)) {
         execute_step(native, board, task, words);
     } else {
-        unlink(words[1]);
+        /* What failed once may go a second time. */
+        if (unlink(words[1]) < 0 && errno != ENOENT)
+            unlink(words[1]);
         task->result = 0;
     }
 }

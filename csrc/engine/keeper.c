@@ -191,6 +191,9 @@ void keeper_execute(struct board *board, struct task *task, const char *const *a
         task->result = task->pid;
     } else {
         task->pidfd = (int)syscall(SYS_pidfd_open, task->pid, 0);
+        /* It runs: what failed once may go a second time. */
+        if (task->pidfd < 0)
+            task->pidfd = (int)syscall(SYS_pidfd_open, task->pid, 0);
         if (task->pidfd < 0 || board_expect(board, task->pid) == NULL) {
             task->result = task->pidfd < 0 ? -errno : -EAGAIN;
             kill(task->pid, SIGKILL); /* our own unreaped child: the pid can't have been reused */

@@ -10,8 +10,11 @@ from tests.conmon.caller import Caller
 from tests.support.box import Box, boxes
 from tests.support.columns import Monitor
 from tests.survival.conmon_phases import CONMON
-from tests.survival.phases import NATIVE, Trial
+from tests.survival.phases import NATIVE as LIFE
+from tests.survival.phases import Trial
+from tests.survival.phases_outside import OUTSIDE
 
+NATIVE = {**LIFE, **OUTSIDE}
 PHASES = [*NATIVE, *(f"conmon {name}" for name in CONMON)]
 
 

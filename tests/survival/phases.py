@@ -14,12 +14,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from remora.frontend.container import cleanup
-from remora.monitor import Connection, MonitorGone, RequestFailed, core, sealed_memory, wait_unlocked
-from tests.support import host
+from remora.monitor import Connection, MonitorGone, RequestFailed, core, sealed_memory
 from tests.support.box import DEADLINE, Box, received
-from tests.support.helper import SCRIPT as HELPER
-from tests.support.helper import Helper
 from tests.support.waiting import eventually
 from tests.survival.numbered import CHUNK, LINE, Drain, Printer, has_logged, logged
 from tests.survival.parts import Parts, Spin, settled_descriptors
@@ -387,77 +383,6 @@ def removal(box: Box, trial: Trial) -> str:
     return outcome
 
 
-def helped(box: Box, trial: Trial) -> str:
-    """From a helper that becomes ready to the container's end, which is the helper's."""
-    for name in ("arrived", "go"):
-        os.mkfifo(box.folder / name)
-    helper = Helper(box, script=f'echo >"{box.folder}/arrived"; read line <"{box.folder}/go"; {HELPER}')
-    with Gate(box) as gate:
-        spawner = box.start(*SCRIPT, attach={}, helpers=[helper.configuration])
-        (box.folder / "arrived").read_bytes()
-        with trial.on(parts_of(box)):
-            (box.folder / "go").write_text("\n")
-            return started_or_told(box, spawner, gate)
-
-
-def helper_pid(box: Box) -> object:
-    """The pid of the first helper as the monitor tells it, 0 for none; what went wrong, if there will be none."""
-    with box.connect() as client:
-        helpers = client.request({"op": "status"})["helpers"]
-    assert isinstance(helpers, list)
-    return helpers[0]["pid"]
-
-
-def replaced(box: Box, trial: Trial) -> str:
-    """A helper dies, and another one is started."""
-    helper = Helper(box)
-    gate = Gate(box)
-    spawner = box.started(*SCRIPT, attach={}, helpers=[helper.configuration])
-    parts = parts_of(box)
-    before = settled_descriptors(parts.keeper)
-    outcome = "right"
-    with trial.on(parts):
-        dead = helper.pid
-        host.send(dead, 9)
-        try:
-            eventually(lambda: helper_pid(box) not in (0, dead), "another helper", timeout=PATIENCE * 4)
-        except (MonitorGone, RequestFailed, AssertionError):
-            outcome = "told"
-        still_running(box)
-    if outcome == "right":
-        after = settled_descriptors(parts.keeper, before)
-        assert after == before, (before, after)
-    with gate:
-        gate.open()
-        received(spawner)
-    spawner.close()
-    ended_right(box)
-    return outcome
-
-
-def undoing(box: Box, trial: Trial) -> str:
-    """The end of a container of which something outside has to be undone; what the monitor leaves, others can undo."""
-    lease, journal = box.folder / "lease", box.folder / "journal"
-    lease.touch()
-    notes: list[list[str]] = [
-        ["execute", f"{word}\n", "/bin/sh", "-c", f'cat >>"{journal}"'] for word in ("one", "two", "three")
-    ]
-    steps = [notes[0], ["unlink", str(lease)], *notes[1:]]
-    box.run.mkdir(parents=True)
-    cleanup.write(str(box.run), steps, [])
-    outcome = ending(box, trial, cleanup=[*steps, ["unlink", cleanup.path(str(box.run))]])
-    assert wait_unlocked(str(box.run), DEADLINE)
-    if box.run.exists():
-        outcome = "told"
-        cleanup.finish(str(box.run))
-        box.run.rmdir()
-    ended_right(box)
-    assert not lease.exists()
-    words = journal.read_text().split()
-    assert sorted(set(words), key=words.index) == ["one", "two", "three"], words
-    return outcome
-
-
 def resume(box: Box, trial: Trial) -> str:
     """The worker is killed: the keeper makes another, which takes over."""
 
@@ -528,9 +453,6 @@ NATIVE: dict[str, Callable[[Box, Trial], str]] = {
     "exit": exit_,
     "restart": restart,
     "removal": removal,
-    "helped": helped,
-    "replaced": replaced,
-    "undoing": undoing,
     "resume": resume,
     "upgrade": upgrade,
 }
