@@ -116,11 +116,6 @@ class Configuration:
             raise self.wrong(table, key, "a list of tables expected")
         return value
 
-    def written(self, table: str, key: str) -> str:
-        """A text, or a number as it is written: for what parses an option's text."""
-        value = self._values.get((table, key), "")
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else self.text(table, key)
-
     def choice(self, table: str, key: str, choices: Sequence[str], default: str = "") -> str:
         """One of the words; the default may be another."""
         value = self.text(table, key, default)

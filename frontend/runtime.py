@@ -1,4 +1,4 @@
-"""Which OCI runtime to use: the one asked for, else crun if it works on this host, else runc.
+"""Which OCI runtime to use: the one asked for, else the configured one, else crun if it works on this host, else runc.
 
 Whether crun works is found out with a real throw-away container, once: the answer is kept in `<run>/runtime-choice`
 (so until the next boot) for the program as it is now, by path, time of change and size. Commands that don't know it
@@ -29,8 +29,8 @@ def command(settings: Settings, given: str = "") -> list[str]:
     given: name or path from a container's request; "" takes the settings' and then chooses.
     Raises RemoraError when there is no such runtime, or none that works.
     """
-    asked = given or settings.runtime
-    program = _named(asked) if asked else _choose(settings)
+    asked = given or settings.runtime or settings.conf.text("engine", "runtime")
+    program = _named(settings, asked) if asked else _choose(settings)
     return _with_options(settings, program, settings.runtime_root)
 
 
@@ -41,8 +41,10 @@ def _with_options(settings: Settings, program: str, root: str) -> list[str]:
     return words
 
 
-def _named(asked: str) -> str:
-    program = process.which(asked)
+def _named(settings: Settings, asked: str) -> str:
+    """A path, a name that containers.conf has paths for, or one in PATH."""
+    configured = [] if "/" in asked else settings.conf.texts("engine.runtimes", asked)
+    program = next((path for path in configured if os.access(path, os.X_OK)), None) or process.which(asked)
     if program is None:
         what = "no such program" if "/" in asked else "not in PATH"
         raise RemoraError(f'OCI runtime "{asked}": {what}', hint=f"name another --runtime, or {PACKAGES}")

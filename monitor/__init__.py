@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .connection import Connection, Packet, RelayEnd, RelayResult
     from .core import (
+        clone_mount,
         copy_shifted,
         enter_user_namespace,
         join_user_namespace,
@@ -43,6 +44,7 @@ __all__ = [
     "RelayResult",
     "RequestFailed",
     "UserNamespaceError",
+    "clone_mount",
     "copy_shifted",
     "enter_user_namespace",
     "join_user_namespace",

@@ -275,6 +275,15 @@ def take_mount(path: StrPath) -> int:
     return _check(lib.remora_take_mount(os.fsencode(path)), path)
 
 
+def clone_mount(namespace_fd: int, path: StrPath) -> int:
+    """A detached clone of what is mounted at `path` in another mount namespace; the descriptor is the caller's.
+
+    Raises:
+        FileNotFoundError: nothing is mounted there.
+    """
+    return _check(lib.remora_clone_mount(namespace_fd, os.fsencode(path)), path)
+
+
 def open_in_root(root_fd: int, path: StrPath, flags: int, mode: int = 0) -> int:
     """Open a path as the container sees it: symlinks and ``..`` can't lead out of `root_fd`."""
     return _check(lib.remora_open_in_root(root_fd, os.fsencode(path), flags, mode), path)

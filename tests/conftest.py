@@ -30,7 +30,7 @@ def pytest_configure() -> None:
 class Remora:
     """The command `remora` with folders of its own.
 
-    root, runroot: its data and run folder. environment: what it is run with.
+    root, runroot: its data and run folder. environment: what it is run with. configuration: its containers.conf.
     """
 
     def __init__(self, folder: Path, storage_conf: Path) -> None:
@@ -41,6 +41,9 @@ class Remora:
         # Where hard limits can't be raised, the first start says so once: not what a test looks at.
         self.runroot.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.runroot / "limits-told").touch(mode=0o600)
+        # Not the machine's own settings, and no network that would have to be set up, unless a test asks for it.
+        self.configuration = folder / "containers.conf"
+        self.configuration.write_text('[containers]\nnetns = "none"\n')
         self.environment: dict[str, str] = {
             **{key: value for key, value in os.environ.items() if not key.startswith("REMORA_")},
             **{key: os.environ[key] for key in ("REMORA_MONITOR",) if key in os.environ},
@@ -48,6 +51,7 @@ class Remora:
             "REMORA_ROOT": str(self.root),
             "REMORA_RUNROOT": str(self.runroot),
             "CONTAINERS_STORAGE_CONF": str(storage_conf),
+            "CONTAINERS_CONF": str(self.configuration),
         }
 
     def run(

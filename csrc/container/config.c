@@ -71,8 +71,9 @@ static int namespace_flag(const char *type)
         const char *type;
         int flag;
     } types[] = {
-        {"network", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC},       {"uts", CLONE_NEWUTS},
-        {"pid", CLONE_NEWPID},     {"cgroup", CLONE_NEWCGROUP}, {"user", CLONE_NEWUSER},
+        {"network", CLONE_NEWNET},   {"ipc", CLONE_NEWIPC},   {"uts", CLONE_NEWUTS},  {"pid", CLONE_NEWPID},
+        {"cgroup", CLONE_NEWCGROUP}, {"user", CLONE_NEWUSER}, {"mount", CLONE_NEWNS}, /* not a namespace: a detached
+                                                                                         mount */
     };
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)

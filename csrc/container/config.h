@@ -41,10 +41,10 @@ enum restart_policy {
 #define PASSTHROUGH_FDS 3
 #define NAMESPACES_MAX 8
 
-/* A namespace that comes as a descriptor. */
+/* A namespace, or a detached mount, that comes as a descriptor. */
 struct config_namespace {
     const char *path; /* where the keeper binds it */
-    int flag; /* CLONE_NEW… */
+    int flag; /* CLONE_NEW…; of a mount CLONE_NEWNS */
 };
 
 struct config {

@@ -175,6 +175,7 @@ static int start(struct exec *exec, const msgpack_object *fields, const int *fds
     call->with_stdin = msg_bool(fields, "stdin", false);
     call->uid = (uid_t)msg_int(fields, "uid", 0);
     call->gid = (gid_t)msg_int(fields, "gid", 0);
+    call->asker = exec->requester->source.fd;
     call->stdio = &exec->stdio;
     if (call->tty) {
         perform_console_name(name, monitor->n_calls);

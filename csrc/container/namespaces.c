@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "util/fd.h"
+#include "util/kernel.h"
 
 #define NS_GET_NSTYPE _IO(0xb7, 0x3) /* linux/nsfs.h */
 
@@ -31,11 +33,21 @@ static int make_file(const char *path)
     return fd < 0 ? -errno : 0;
 }
 
+/* A mount that belongs to nobody yet: /dev/shm of the container whose IPC namespace comes along. */
+static int attach_mount(const char *path, int fd)
+{
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return -errno;
+    return syscall(SYS_move_mount, fd, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
 static int bind_one(const struct config_namespace *namespace, int fd)
 {
     char source[32];
     int r;
 
+    if (namespace->flag == CLONE_NEWNS)
+        return attach_mount(namespace->path, fd);
     /* A number that is no namespace at all gives ENOTTY. */
     if (ioctl(fd, NS_GET_NSTYPE) != namespace->flag)
         return -EINVAL;

@@ -134,6 +134,7 @@ int runtime_start(struct runtime_call *call, const int *kept, size_t n_kept)
         .unlogged = call->unlogged,
         .uid = call->uid,
         .gid = call->gid,
+        .asker = call->asker,
         .owner = call,
     };
     int r;

@@ -56,6 +56,7 @@ struct runtime_call {
     bool with_stdin;
     uid_t uid; /* who owns the pipes */
     gid_t gid;
+    int asker; /* the connection of who asked for it, 0: nobody but us; only until it is started */
     struct stdio *stdio; /* in kept memory: takes our ends of the pipes; NULL: /dev/null for the program */
     struct child child;
     struct child_end end; /* from CALL_ENDED on */

@@ -49,6 +49,7 @@ struct task {
     bool attended; /* somebody is there who does part of it */
     uid_t uid;
     gid_t gid;
+    int asker; /* the connection of whom it is done for: a program bears that one's login uid; 0: nobody's */
     const void *owner; /* who asked: tells a resumed worker whose answer this is */
     /* the answer */
     int result; /* 0 or -errno; of a step without a program whatever it gives */

@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "system/loginuid.h"
+
 /* In the child: the descriptors where the program expects them, and no other. Async-signal-safe calls only. */
 static int place(const struct execution *execution)
 {
@@ -47,6 +49,8 @@ pid_t execute(const struct execution *execution)
     signal(SIGPIPE, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    if (execution->login_uid != NULL)
+        loginuid_become(execution->login_uid);
     if (place(execution) < 0)
         _exit(EXECUTE_FAILED);
     /* The p variant makes a shell run what is no program. */

@@ -17,6 +17,7 @@ struct execution {
     int stdio[3]; /* borrowed, -1 = /dev/null */
     int kept[EXECUTE_KEPT_MAX]; /* borrowed: the program gets them as 3, 4, … */
     size_t n_kept;
+    const char *login_uid; /* of whom it acts for (loginuid.h), NULL: our own */
 };
 
 /* Fork and execute. The child's pid or -errno. */

@@ -14,6 +14,7 @@
 
 #include "engine/loop.h"
 #include "engine/stdio.h"
+#include "system/loginuid.h"
 #include "util/fd.h"
 #include "util/kernel.h"
 #include "util/memory.h"
@@ -174,6 +175,7 @@ void keeper_execute(struct board *board, struct task *task, const char *const *a
                     const int *handed_on)
 {
     struct execution execution = {.argv = argv, .environment = environment, .stdio = {-1, -1, -1}};
+    char login_uid[LOGINUID_SIZE];
     struct stdio stdio;
 
     stdio_init(&stdio);
@@ -185,6 +187,8 @@ void keeper_execute(struct board *board, struct task *task, const char *const *a
     memcpy(execution.stdio, handed_on != NULL ? handed_on : stdio.theirs, sizeof(execution.stdio));
     memcpy(execution.kept, task->kept, sizeof(execution.kept));
     execution.n_kept = task->n_kept;
+    if (task->asker > 0 && loginuid_of_peer(task->asker, login_uid))
+        execution.login_uid = login_uid;
     task->pid = execute(&execution);
     stdio_close_theirs(&stdio);
     if (task->pid < 0) {

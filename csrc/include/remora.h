@@ -159,6 +159,12 @@ int remora_overlay(const char *const *lower, size_t n_lower, const char *upper, 
  */
 int remora_take_mount(const char *path);
 
+/*
+ * A detached clone of what is mounted at `path` in another mount namespace (descriptor of /proc/PID/ns/mnt); -ENOENT
+ * when nothing is. A mount descriptor or -errno.
+ */
+int remora_clone_mount(int namespace_fd, const char *path);
+
 /* openat2 with RESOLVE_IN_ROOT below `root_fd`: symlinks can't lead out. A descriptor or -errno. */
 int remora_open_in_root(int root_fd, const char *path, int flags, unsigned int mode);
 

@@ -6,6 +6,7 @@ import os
 
 from remora.frontend.container import creation
 from remora.frontend.options import request, table, values
+from remora.frontend.options.defaults import pick
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def resolve(arguments: Namespace, settings: Settings, command: str) -> Spec:
         from remora.frontend.options import userns
 
         userns.read(settings, arguments, spec)
-    policy = values.choice("--pull", arguments.pull or "missing", PULL_POLICIES)
+    where, policy = pick(settings, "--pull", arguments.pull, "pull_policy", "engine")
+    policy = values.choice(where, policy or "missing", PULL_POLICIES)
     if arguments.rootfs:
         request.apply_rootfs(spec, arguments, settings)
         return spec

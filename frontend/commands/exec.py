@@ -205,6 +205,7 @@ def _process(
         if monitor.process_start(state.pid) != state.pid_start:  # checked after opening: it was that process's root
             raise _improper(record, states.derive(settings, record))
         return exec_process(
+            settings,
             record.spec,
             root,
             args=words,

@@ -54,6 +54,7 @@ def _host(settings: Settings) -> dict[str, object]:
         "cgroupControllers": _controllers(settings),
         "cgroupManager": cgroups.manager(settings),
         "cgroupVersion": _cgroup_version(),
+        "configuration": settings.conf.files(),
         "cpus": os.cpu_count() or 1,
         "distribution": _distribution(),
         "hostname": system.nodename,
@@ -71,7 +72,7 @@ def _host(settings: Settings) -> dict[str, object]:
             "apparmorEnabled": _read("/sys/module/apparmor/parameters/enabled").strip() == "Y",
             "selinuxEnabled": os.path.isdir("/sys/fs/selinux"),
         },
-        "programs": {name: _program(name) or "not installed" for name in PROGRAMS},
+        "programs": {name: _program(settings, name) or "not installed" for name in PROGRAMS},
         "uptime": duration(uptime),
     }
 
@@ -101,13 +102,13 @@ def _id_mappings(settings: Settings) -> dict[str, object]:
     return made
 
 
-def _program(name: str) -> str | None:
+def _program(settings: Settings, name: str) -> str | None:
     from remora.frontend.oci.process import init_program
     from remora.frontend.process import which
 
     if name == "catatonit":  # distributions keep it out of PATH
         try:
-            return init_program()
+            return init_program(settings)
         except RemoraError:
             return None
     return which(name)

@@ -68,7 +68,7 @@ def configuration(
     }
     if plan is not None:
         result["held_fds"] = len(plan.held)
-        result["namespaces"] = [{"type": kind, "path": path} for kind, path in plan.namespaces.items()]
+        result["namespaces"] = plan.handed_over
         result["helpers"] = plan.helpers
         result["cleanup"] = plan.undone_by_monitor
         if plan.space is not None:

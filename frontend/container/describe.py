@@ -6,7 +6,7 @@ import os
 
 from remora.frontend.container import logs
 from remora.frontend.container import state as states
-from remora.frontend.oci import capabilities
+from remora.frontend.oci import capabilities, cgroups, namespaces
 from remora.frontend.oci.security import SecurityOptions
 from remora.frontend.output.template.values import Map
 from remora.frontend.output.text import moment
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from remora.frontend.container.state import ContainerState
     from remora.frontend.settings import Settings
 
-SHM_SIZE = 65536000
 READ_ONLY = "ro"
 
 
@@ -136,6 +135,16 @@ def _runtime(settings: Settings, spec: Spec) -> str:
         return spec["runtime"]
 
 
+def _cgroup_manager(settings: Settings) -> str:
+    """Who makes cgroups; "" when the setting is wrong (which must not keep anybody from looking)."""
+    from remora.frontend.errors import RemoraError
+
+    try:
+        return cgroups.manager(settings)
+    except RemoraError:
+        return ""
+
+
 def _capabilities(spec: Spec) -> dict[str, object]:
     bounding = capabilities.of_spec(spec, capabilities.own()[0])
     root = spec["user"].partition(":")[0] in ("", "0", "root")
@@ -244,8 +253,8 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
     spec = record.spec
     return {
         "Binds": [_bind(mount) for mount in spec["mounts"] if mount["type"] == "bind"],
-        "CgroupManager": settings.cgroup_manager or "cgroupfs",
-        "CgroupMode": "private",
+        "CgroupManager": _cgroup_manager(settings),
+        "CgroupMode": namespaces.mode(spec, "cgroupns"),
         "ContainerIDFile": spec["cidfile"],
         "LogConfig": _log_config(record),
         "NetworkMode": spec["network"],
@@ -261,20 +270,20 @@ def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, objec
         "DnsSearch": spec["dns_search"],
         "ExtraHosts": spec["add_hosts"],
         "GroupAdd": spec["group_add"],
-        "IpcMode": "private",
+        "IpcMode": spec["ipc"],
         "Cgroup": "",
         "Cgroups": "default",
         "Links": None,
         "OomScoreAdj": spec["oom_score_adj"] or 0,
-        "PidMode": "private",
+        "PidMode": spec["pid"],
         "Privileged": spec["privileged"],
         "PublishAllPorts": spec["publish_all"],
         "ReadonlyRootfs": spec["read_only"],
         "SecurityOpt": spec["security_opt"],
         "Tmpfs": Map({item["target"]: ",".join(item["options"]) for item in spec["mounts"] if item["type"] == "tmpfs"}),
-        "UTSMode": "private",
+        "UTSMode": spec["uts"],
         **_user_namespace(spec),
-        "ShmSize": SHM_SIZE,
+        "ShmSize": spec["shm_size"],
         "Runtime": "oci",
         "Init": spec["init"],
         "ConsoleSize": [0, 0],

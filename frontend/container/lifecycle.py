@@ -101,6 +101,7 @@ def start(
                     columns=columns,
                     namespaces=plan.namespaces if plan is not None else {},
                     texts=plan.texts if plan is not None else None,
+                    shm=plan.mounts.get("shm", "") if plan is not None else "",
                 )
             finally:
                 if root_fd != rootfs:
@@ -153,13 +154,18 @@ def _plan(settings: Settings, record: ContainerRecord) -> Plan | None:
     for it. What is to be undone has to be in the plan, and saved, before it is made. Called with the container's lock.
     """
     spec = record.spec
+    joins = ":" in spec["pid"] + spec["ipc"] + spec["uts"] + spec["cgroupns"] + spec["network"]
     bridged = spec["network"] == "bridge" and bool(spec["networks"])
-    if not bridged and not spec["userns"]["uid_map"]:
+    if not joins and not bridged and not spec["userns"]["uid_map"]:
         return None
     from remora.frontend.container.plan import Plan
 
     plan = Plan(record)
     try:
+        if joins:
+            from remora.frontend.container import joining
+
+            joining.add(settings, record, plan)
         if spec["userns"]["uid_map"]:
             from remora.frontend.userns import space
 

@@ -29,7 +29,19 @@ class Plan:
     has to belong to it: `monitor.make_namespaces(["network"], plan.user_fd)`.
     """
 
-    __slots__ = ("run_dir", "data_dir", "id", "helpers", "steps", "held", "texts", "attach", "space", "_namespaces")
+    __slots__ = (
+        "run_dir",
+        "data_dir",
+        "id",
+        "helpers",
+        "steps",
+        "held",
+        "texts",
+        "attach",
+        "space",
+        "_namespaces",
+        "_mounts",
+    )
 
     def __init__(self, record: ContainerRecord) -> None:
         self.run_dir = record.run_dir
@@ -42,6 +54,7 @@ class Plan:
         self.attach: Attach | None = None
         self.space: Space | None = None
         self._namespaces: dict[str, int] = {}
+        self._mounts: dict[str, int] = {}
 
     @property
     def user_fd(self) -> int:
@@ -59,14 +72,30 @@ class Plan:
         self._namespaces[kind] = fd
         return namespace_path(self.data_dir, kind)
 
+    def add_mount(self, name: str, fd: int) -> str:
+        """A detached mount, which is taken, to be attached in the monitor's mount namespace; the path at which."""
+        self._mounts[name] = fd
+        return namespace_path(self.data_dir, name)
+
+    @property
+    def mounts(self) -> dict[str, str]:
+        """Name and path of each mount."""
+        return {name: namespace_path(self.data_dir, name) for name in self._mounts}
+
+    @property
+    def handed_over(self) -> list[dict[str, str]]:
+        """The configuration's `namespaces`, in the order of `descriptors`."""
+        mounts = [{"type": "mount", "path": path} for path in self.mounts.values()]
+        return [{"type": kind, "path": path} for kind, path in self.namespaces.items()] + mounts
+
     @property
     def namespaces(self) -> dict[str, str]:
-        """Kind and path of each namespace, in the order of `descriptors`."""
+        """Kind and path of each namespace."""
         return {kind: namespace_path(self.data_dir, kind) for kind in self._namespaces}
 
     @property
     def descriptors(self) -> list[int]:
-        return list(self._namespaces.values())
+        return [*self._namespaces.values(), *self._mounts.values()]
 
     def pidfile(self, name: str) -> str:
         """Where the helper of this name has to leave its pid."""
@@ -116,11 +145,12 @@ class Plan:
         """Close the namespaces' descriptors: the monitor has them, or nobody needs them."""
         if self.attach is not None:
             self.attach.close()
-        for fd in self._namespaces.values():
+        for fd in self.descriptors:
             os.close(fd)
         self._namespaces.clear()
         if self.space is not None:
             self.space.close()
+        self._mounts.clear()
 
 
 def namespace_path(data_dir: str, kind: str) -> str:

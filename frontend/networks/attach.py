@@ -17,7 +17,7 @@ from remora import monitor
 from remora.frontend.errors import RemoraError, os_error_text
 from remora.frontend.networks import definitions, hosts, leases, netavark, ports, stale, status
 from remora.frontend.networks.netavark import Wanted
-from remora.frontend.oci import process
+from remora.frontend.oci import namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Attach:
         plan.add_namespace("network", os.dup(self._netns))
         if self.bound.holder >= 0:
             plan.held.append(self.bound.holder)
-        plan.texts = file_texts(settings, record, process.hostname(record.spec), self.wanted)
+        plan.texts = file_texts(settings, record, namespaces.hostname(settings, record.spec), self.wanted)
         self._lock = definitions.Lock(settings, make=False)
         self._lock.__enter__()
         self._run = netavark.Run(settings, self._command("setup"))
@@ -180,7 +180,7 @@ def file_texts(settings: Settings, record: ContainerRecord, hostname: str, wante
         given = conf.text("containers", "base_hosts_file")
         image = _image_hosts(record) if given == "image" else ""
         host = conf.text("containers", "host_containers_internal_ip") or next(iter(all_gateways), "")
-        names = hostname if spec["name"] == hostname else f"{hostname} {spec['name']}"
+        names = " ".join(name for name in dict.fromkeys((hostname, spec["name"])) if name)
         text = hosts.hosts(spec["add_hosts"], hosts.base_hosts(given, image), host, own, names)
     return text, hosts.resolv(spec, servers, [DNS_DOMAIN] if servers else [], hosts.host_resolv())
 

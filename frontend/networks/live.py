@@ -191,9 +191,9 @@ def _run(
 
 def rewrite_files(settings: Settings, record: ContainerRecord, wanted: list[Wanted]) -> None:
     """/etc/hosts and /etc/resolv.conf of a running container, in place: they are bound into it."""
-    from remora.frontend.oci import files, process
+    from remora.frontend.oci import files, namespaces
 
-    hosts, resolv = attach.file_texts(settings, record, process.hostname(record.spec), wanted)
+    hosts, resolv = attach.file_texts(settings, record, namespaces.hostname(settings, record.spec), wanted)
     for name, text in (("hosts", hosts), ("resolv.conf", resolv)):
         path = f"{record.data_dir}/etc/{name}"
         if os.path.exists(path):

@@ -26,13 +26,15 @@ def is_v2() -> bool:
 
 
 def manager(settings: Settings) -> str:
-    """`cgroupfs` or `systemd`: as set, else as the host suggests."""
+    """`cgroupfs` or `systemd`: as set, else as the host suggests. Raises RemoraError for any other."""
     chosen = settings.cgroup_manager or settings.environ.get("REMORA_CGROUP_MANAGER", "")
     if settings.rootless:
         from remora.frontend.oci import delegation
 
         if chosen in MANAGERS or not chosen:
             return "systemd" if chosen != "cgroupfs" and delegation.systemd(settings) else "cgroupfs"
+    if not chosen:
+        chosen = settings.conf.choice("engine", "cgroup_manager", MANAGERS)
     if not chosen:
         return "systemd" if is_v2() and os.path.isdir("/run/systemd/system") else "cgroupfs"
     if chosen not in MANAGERS:

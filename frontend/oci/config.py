@@ -24,6 +24,7 @@ from remora.frontend.oci import (
     seccomp,
     security,
 )
+from remora.frontend.oci import namespaces as modes
 from remora.frontend.oci import user as users
 
 TYPE_CHECKING = False
@@ -66,6 +67,7 @@ def build(
     columns: int = 0,
     namespaces: Mapping[str, str] | None = None,
     texts: tuple[str, str | None] | None = None,
+    shm: str = "",
 ) -> Built:
     """Build the configuration.
 
@@ -89,18 +91,18 @@ def build(
         from remora.frontend.oci import userns
 
         userns.take_over(spec, user.uid, user.gid)
-    init = process.init_program() if spec["init"] else ""
-    hostname = process.hostname(spec)
+    init = process.init_program(settings) if spec["init"] else ""
+    hostname = modes.hostname(settings, spec)
     generated = files.write(folder + "/etc", spec, hostname, texts) + accounts
     options = security.SecurityOptions(spec["security_opt"])
     given = _devices(spec)
-    first = process.first_process(spec, user, bounding, effective, rows, columns, warnings)
+    first = process.first_process(spec, user, hostname, bounding, effective, rows, columns, warnings)
     config: dict[str, Json] = {
         "ociVersion": OCI_VERSION,
         "process": first,
         "root": {"path": root, "readonly": True} if spec["read_only"] else {"path": root},
-        "hostname": hostname,
-        "mounts": mounts.build(spec, generated, init, options) + (given.binds if given else []),
+        **({"hostname": hostname} if modes.is_own(spec, "uts") else {}),
+        "mounts": mounts.build(settings, spec, generated, init, options, shm) + (given.binds if given else []),
         "annotations": {
             "io.container.manager": "remora",
             "org.opencontainers.image.stopSignal": str(spec["stop_signal"]),
@@ -170,21 +172,13 @@ def _linux(
     joined: Mapping[str, str],
 ) -> dict[str, Json]:
     v2 = cgroups.is_v2()
-    host_network = spec["network"] == "host"
-    namespaces = ["pid", "ipc", "uts", "mount"]
-    if not host_network:
-        namespaces.insert(1, "network")
-    if v2:
-        namespaces.append("cgroup")
     linux: dict[str, Json] = {
         "cgroupsPath": cgroups.path(settings, spec["id"]),
-        "namespaces": [
-            {"type": name, "path": joined[name]} if name in joined else {"type": name}
-            for name in dict.fromkeys([*namespaces, *joined])
-        ],
+        "namespaces": modes.build(spec, joined),
         "resources": resources.build(spec, given.rules if given else NO_DEVICES, v2, warnings),
     }
-    sysctls = {name: value for name, value in spec["sysctls"].items() if not host_network or name[:4] != "net."}
+    own_network = modes.is_own(spec, "network")
+    sysctls = {name: value for name, value in spec["sysctls"].items() if own_network or name[:4] != "net."}
     if sysctls:
         linux["sysctl"] = sysctls
     propagation = {word for item in spec["mounts"] for word in item["options"]}

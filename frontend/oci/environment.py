@@ -20,13 +20,14 @@ STACK_DEFAULT = 8 << 20
 
 
 def build(given: Iterable[str], home: str, hostname: str) -> list[str]:
-    """`NAME=VALUE` of the container's first process."""
+    """`NAME=VALUE` of the container's first process. hostname: "" when it is not known."""
     result = {"PATH": PATH, "TERM": "xterm", "container": "remora"}
     for item in given:
         name, _, value = item.partition("=")
         result[name] = value
     result.setdefault("HOME", home)
-    result.setdefault("HOSTNAME", hostname)
+    if hostname:
+        result.setdefault("HOSTNAME", hostname)
     return [f"{name}={value}" for name, value in result.items()]
 
 

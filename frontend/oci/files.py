@@ -1,17 +1,23 @@
 """The files that are made for each container at each start and bound into it.
 
-/etc/hosts, /etc/hostname, /etc/resolv.conf (only with a network) and /run/.containerenv; here they are in
-`<data>/containers/<id>/etc`.
+/etc/hosts, /etc/hostname, /etc/resolv.conf (only with a network), /run/.containerenv, and /etc/localtime where a time
+zone was asked for; here they are in `<data>/containers/<id>/etc`. A container that has another one's network has that
+one's hosts and resolv.conf.
 """
 
 from __future__ import annotations
 
 import os
 
+from remora.frontend.errors import RemoraError, os_error_text
+from remora.frontend.oci import namespaces
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from remora.frontend.container.spec import Spec
 
+ZONES = "/usr/share/zoneinfo"
+ZONE_MAX = 1 << 20  # bytes; the files have one to four thousand
 LOCAL_HOSTS = """\
 127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
@@ -28,13 +34,19 @@ def write(folder: str, spec: Spec, hostname: str, texts: tuple[str, str | None] 
     texts: of /etc/hosts and /etc/resolv.conf (None = the image's) where a network decides.
     """
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    hosts, resolv = (_hosts(spec, hostname), _resolv(spec)) if texts is None else texts
-    files = [] if spec["no_hosts"] else [("/etc/hosts", "hosts", hosts)]
-    if resolv is not None and spec["dns"] != ["none"]:
-        files.append(("/etc/resolv.conf", "resolv.conf", resolv))
+    result = _shared(folder, spec)
+    files: list[tuple[str, str, str]] = []
+    if not result:
+        hosts, resolv = (_hosts(spec, hostname), _resolv(spec)) if texts is None else texts
+        if not spec["no_hosts"]:
+            files.append(("/etc/hosts", "hosts", hosts))
+        if resolv is not None and spec["dns"] != ["none"]:
+            files.append(("/etc/resolv.conf", "resolv.conf", resolv))
     files.append(("/run/.containerenv", "containerenv", _containerenv(spec)))
-    files.append(("/etc/hostname", "hostname", hostname + "\n"))
-    result = []
+    if hostname:
+        files.append(("/etc/hostname", "hostname", hostname + "\n"))
+    if spec["timezone"]:
+        result.append(("/etc/localtime", _localtime(folder, spec["timezone"])))
     for target, name, text in files:
         path = f"{folder}/{name}"
         replace_text(path, text)
@@ -42,13 +54,65 @@ def write(folder: str, spec: Spec, hostname: str, texts: tuple[str, str | None] 
     return result
 
 
+def _shared(folder: str, spec: Spec) -> list[tuple[str, str]]:
+    """The files that come with another container's network; none when it has none.
+
+    They are links to that one's files, so that what is written to them is seen by both, and that they are there for a
+    restart by the monitor when the other container has been removed.
+    """
+    other = namespaces.other(spec, "network")
+    if not other:
+        return []
+    theirs = f"{os.path.dirname(os.path.dirname(folder))}/{other}/etc"
+    result = []
+    for name in ("hosts", "resolv.conf"):
+        path = f"{folder}/{name}"
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        try:
+            os.link(f"{theirs}/{name}", path)
+        except FileNotFoundError:
+            continue
+        result.append((f"/etc/{name}", path))
+    return result
+
+
+def _resolv_conf(spec: Spec) -> str:
+    """The host's, or that which ip-netns(8) has for a network namespace by name."""
+    path = spec["network"].removeprefix("ns:")
+    if os.path.dirname(path) in ("/run/netns", "/var/run/netns"):
+        own = _host_file(f"/etc/netns/{os.path.basename(path)}/resolv.conf")
+        if own:
+            return own
+    return _host_file("/etc/resolv.conf")
+
+
+def _localtime(folder: str, zone: str) -> str:
+    """A copy of the zone's file: a link would lead into the image. Raises RemoraError when it is gone."""
+    source = "/etc/localtime" if zone == "local" else f"{ZONES}/{zone}"
+    try:
+        with open(source, "rb", buffering=0) as file:
+            data = file.read(ZONE_MAX)
+    except OSError as error:
+        raise RemoraError(f"time zone {zone}: {os_error_text(error)}", "install the package tzdata") from None
+    path = folder + "/localtime"
+    _write(path, data)
+    return path
+
+
 def replace_text(path: str, text: str) -> None:
     """Write a file in place: it is, or will be, bound into the container."""
+    _write(path, text.encode("utf-8", "surrogateescape"))
+
+
+def _write(path: str, data: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(path, flags, 0o644)
     try:
         os.fchmod(fd, 0o644)  # whatever the umask is: the container's users read it
-        view = memoryview(text.encode("utf-8", "surrogateescape"))
+        view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
     finally:
@@ -59,7 +123,7 @@ def _hosts(spec: Spec, hostname: str) -> str:
     """With the host's network the host's file, else the container alone; after what was asked for."""
     text = _host_file("/etc/hosts") or LOCAL_HOSTS
     if spec["network"] != "host":
-        names = hostname if spec["name"] == hostname else f"{hostname} {spec['name']}"
+        names = " ".join(name for name in dict.fromkeys((hostname, spec["name"])) if name)
         text = f"{LOCAL_HOSTS}127.0.0.1\t{names}\n"
     if spec["add_hosts"]:
         from remora.frontend.networks import hosts
@@ -72,7 +136,7 @@ def _resolv(spec: Spec) -> str | None:
     """The host's file with what was asked for in it; None without a network."""
     if spec["network"] == "none":
         return None
-    text = _host_file("/etc/resolv.conf")
+    text = _resolv_conf(spec)
     if spec["dns"] or spec["dns_search"] or spec["dns_options"]:
         from remora.frontend.networks import hosts
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from remora.frontend.oci import cgroups
+import os
+
+from remora.frontend.oci import cgroups, namespaces
 from remora.frontend.oci.security import CGROUP
 
 TYPE_CHECKING = False
@@ -11,14 +13,22 @@ if TYPE_CHECKING:
 
     from remora.frontend.container.spec import Json, Mount, Spec
     from remora.frontend.oci.security import SecurityOptions
+    from remora.frontend.settings import Settings
 
-SHM_SIZE = "65536k"
 _PROPAGATION = frozenset("private rprivate shared rshared slave rslave unbindable runbindable".split())
 
 
-def build(spec: Spec, files: Sequence[tuple[str, str]], init: str, options: SecurityOptions) -> list[Json]:
-    """The `mounts` list. files: (target, source) of the generated files; init: host path of catatonit or ""."""
-    mounts = _system(spec, options)
+def build(
+    settings: Settings,
+    spec: Spec,
+    files: Sequence[tuple[str, str]],
+    init: str,
+    options: SecurityOptions,
+    shm: str = "",
+) -> list[Json]:
+    """The `mounts` list. files: (target, source) of the generated files; init: host path of catatonit or ""; shm: where
+    the /dev/shm is that comes with another container's IPC namespace."""
+    mounts = _system(settings, spec, options, shm)
     given = spec["mounts"]
     read_only_files = ["ro", "nosuid", "noexec", "nodev"] if spec["read_only"] else []
     for target, source in files:
@@ -41,25 +51,49 @@ def _entry(destination: str, kind: str, source: str, options: list[str]) -> dict
     return {"destination": destination, "type": kind, "source": source, "options": options}
 
 
-def _system(spec: Spec, options: SecurityOptions) -> list[dict[str, Json]]:
+def _system(settings: Settings, spec: Spec, options: SecurityOptions, shm: str) -> list[dict[str, Json]]:
     access = "rw" if spec["privileged"] else "ro"
     # Without a cgroup namespace the host's groups would be there to be changed: only who names them gets that.
     unmasked = CGROUP in options.unmask or (cgroups.is_v2() and options.is_unmasked(CGROUP))
     cgroup = "rw" if unmasked else access
+    plain = ["nosuid", "noexec", "nodev"]
+    proc, sys, mqueue = (namespaces.is_foreign(settings, spec, kind) for kind in ("pid", "network", "ipc"))
     return [
-        _entry("/proc", "proc", "proc", ["nosuid", "noexec", "nodev", *options.proc_options]),
+        _entry("/proc", "bind", "/proc", ["rbind", *plain])
+        if proc
+        else _entry("/proc", "proc", "proc", [*plain, *options.proc_options]),
         _entry("/dev", "tmpfs", "tmpfs", ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
-        _entry("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", access]),
+        _entry("/sys", "bind", "/sys", ["rbind", "rprivate", *plain, access])
+        if sys
+        else _entry("/sys", "sysfs", "sysfs", [*plain, access]),
         _entry(
             "/dev/pts",
             "devpts",
             "devpts",
             ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        _entry("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
-        _entry("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", "size=" + SHM_SIZE]),
+        *_ipc(spec, shm, mqueue),
         _entry(CGROUP, "cgroup", "cgroup", ["rprivate", "nosuid", "noexec", "nodev", "relatime", cgroup]),
     ]
+
+
+def _ipc(spec: Spec, shm: str, foreign: bool) -> list[dict[str, Json]]:
+    """Message queues and /dev/shm: shared with whom the IPC namespace is shared with."""
+    plain = ["nosuid", "noexec", "nodev"]
+    found = []
+    if not foreign:
+        found.append(_entry("/dev/mqueue", "mqueue", "mqueue", plain))
+    elif os.path.isdir("/dev/mqueue"):
+        found.append(_entry("/dev/mqueue", "bind", "/dev/mqueue", ["bind", "rprivate", *plain]))
+    if spec["ipc"] == "host":
+        shm = "/dev/shm"
+    if shm:
+        found.append(_entry("/dev/shm", "bind", shm, ["bind", "rprivate", *plain]))
+    elif spec["ipc"] != "none" and not namespaces.other(spec, "ipc"):
+        size = spec["shm_size"]
+        text = str(size) if size % 1024 else f"{size // 1024}k"
+        found.append(_entry("/dev/shm", "tmpfs", "shm", [*plain, "mode=1777", "size=" + text]))
+    return found
 
 
 def _covered(target: str, given: Sequence[Mount]) -> bool:

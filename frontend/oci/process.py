@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from remora.frontend.errors import RemoraError
-from remora.frontend.oci import capabilities, environment, rlimits, security
+from remora.frontend.oci import capabilities, environment, namespaces, rlimits, security
 from remora.frontend.oci import user as users
 from remora.frontend.oci.mounts import INIT
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from remora.frontend.container.spec import Json, Spec
     from remora.frontend.oci.user import User
+    from remora.frontend.settings import Settings
 
 CATATONIT = (
     "/usr/libexec/podman/catatonit",
@@ -24,27 +25,30 @@ CATATONIT = (
 )
 
 
-def hostname(spec: Spec) -> str:
-    """The host name in effect: as given, else the host's own with its network, else the short id."""
-    if spec["hostname"]:
-        return spec["hostname"]
-    return os.uname().nodename if spec["network"] == "host" else spec["id"][:12]
-
-
-def init_program() -> str:
-    """The host path of catatonit. Raises RemoraError when it is not installed."""
-    for path in CATATONIT:
+def init_program(settings: Settings) -> str:
+    """The host path of catatonit, or what containers.conf has in its place. Raises RemoraError when it is not there."""
+    configured = settings.conf.text("containers", "init_path")
+    if configured and not os.access(configured, os.X_OK):
+        raise settings.conf.wrong("containers", "init_path", "name a program that is there")
+    for path in (configured,) if configured else CATATONIT:
         if os.access(path, os.X_OK):
             return path
     raise RemoraError("--init: container-init binary not found on the host", hint="install the package catatonit")
 
 
 def first_process(
-    spec: Spec, user: User, bounding: list[str], effective: int, rows: int, columns: int, warnings: list[str]
+    spec: Spec,
+    user: User,
+    hostname: str,
+    bounding: list[str],
+    effective: int,
+    rows: int,
+    columns: int,
+    warnings: list[str],
 ) -> dict[str, Json]:
     """The container's `process`. rows, columns: window size, 0 = unknown; effective: own capability mask."""
     args = [INIT, "--", *spec["args"]] if spec["init"] else spec["args"]
-    env = environment.build(spec["env"], user.home, hostname(spec))
+    env = environment.build(spec["env"], user.home, hostname)
     process = _process(spec, user, args, env, spec["workdir"], spec["tty"], rows, columns)
     process["capabilities"] = capabilities.process_sets(bounding, spec["cap_add"], user.uid)
     if spec["oom_score_adj"] is not None:
@@ -54,6 +58,7 @@ def first_process(
 
 
 def exec_process(
+    settings: Settings,
     spec: Spec,
     root_fd: int,
     *,
@@ -75,7 +80,7 @@ def exec_process(
     # As in Podman, the groups of --group-add are the container's own user's.
     groups = [name for name in spec["group_add"] if name != users.KEEP_GROUPS] if not user else []
     who = users.resolve(root_fd, user or spec["user"], groups)
-    variables = environment.build([*spec["env"], *env], who.home, hostname(spec))
+    variables = environment.build([*spec["env"], *env], who.home, namespaces.hostname(settings, spec))
     stack = environment.stack_needed(args, variables)
     process = _process(spec, who, args, variables, workdir or spec["workdir"], tty, rows, columns)
     possible, effective = capabilities.own()

@@ -9,7 +9,7 @@ DEFAULT = "ctrl-p,ctrl-q"
 _CONTROL = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
 
-def parse(text: str) -> bytes:
+def parse(text: str, option: str = "--detach-keys") -> bytes:
     """The sequence as bytes; "" is none. Keys are single characters or `ctrl-` and one of a-z @ [ \\ ] ^ _.
 
     Raises RemoraError for any other key.
@@ -26,7 +26,7 @@ def parse(text: str) -> bytes:
             result.append(ord(key))
         else:
             raise RemoraError(
-                f'invalid key "{key}" for --detach-keys',
+                f'invalid key "{key}" for {option}',
                 hint="single characters or ctrl-a … ctrl-z, separated by commas",
             )
     return bytes(result)

@@ -57,7 +57,9 @@ def _mode(arguments: Namespace, settings: Settings, spec: Spec, option: str, giv
     if given[0] in ("none", "host"):
         spec["network"] = given[0]
     elif alone in ELSEWHERE:
-        raise RemoraError(f"{option} {given[0]} is not there yet", "use --network none, host or a bridge network")
+        from remora.frontend.options import namespaces
+
+        spec["network"] = namespaces.check(settings, option, given[0], "network")
     elif alone:
         spec["network"] = alone
         spec["network_options"] = [word for word in given[0].partition(":")[2].split(",") if word]

@@ -13,7 +13,8 @@ import time
 from remora.frontend.container import logs, names
 from remora.frontend.container import spec as specs
 from remora.frontend.errors import RemoraError
-from remora.frontend.options import environment, keys, mounts, networks, security, values
+from remora.frontend.options import defaults, environment, keys, mounts, namespaces, networks, security, values
+from remora.frontend.options.defaults import pick
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SIGTERM = 15
 STOP_TIMEOUT = 10
+SHM_SIZE = 64 << 20
 STREAMS = ("stdin", "stdout", "stderr")
 WRITABLE = ("/run", "/tmp", "/var/tmp")
 
@@ -49,10 +51,13 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
     workdir = arguments.workdir or ""
     if workdir and not workdir.startswith("/"):
         raise RemoraError(f'--workdir "{workdir}" is not absolute', hint="let it start with a slash")
-    detach_keys = keys.DEFAULT if arguments.detach_keys is None else arguments.detach_keys
-    keys.parse(detach_keys)
-    log = _log(arguments, command)
+    where, detach_keys = pick(settings, "--detach-keys", arguments.detach_keys, "detach_keys", "engine")
+    detach_keys = keys.DEFAULT if detach_keys is None else detach_keys
+    keys.parse(detach_keys, where)
+    log = _log(arguments, settings, command)
     user = arguments.user or ""
+    modes = namespaces.read(settings, arguments)
+    read_only = defaults.flag(settings, arguments.read_only, "read_only")
     spec: Spec = {
         **specs.defaults(),
         "version": 1,
@@ -74,28 +79,36 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
         "stdin_open": arguments.interactive,
         "detach": detach,
         "remove": arguments.rm,
-        "init": arguments.init,
-        "read_only": arguments.read_only,
+        "init": defaults.flag(settings, arguments.init, "init"),
+        "read_only": read_only,
         "privileged": arguments.privileged,
         "sig_proxy": command == "create" or arguments.sig_proxy,
         # With passthrough the container has our streams themselves: there is nothing to relay.
         "attach": [] if log["drivers"][0]["driver"] == logs.PASSTHROUGH else _attach(arguments, detach),
         "labels": {},
-        "annotations": dict(values.pair("--annotation", text) for text in arguments.annotation),
-        "mounts": _mounts(arguments),
+        "annotations": {
+            **defaults.common_annotations(settings),
+            **dict(values.pair("--annotation", text) for text in arguments.annotation),
+        },
+        "mounts": _mounts(arguments, settings, read_only),
         "network": "none",
+        "pid": modes.pid,
+        "ipc": modes.ipc,
+        "uts": modes.uts,
+        "cgroupns": modes.cgroupns,
         "cap_add": [],
         "cap_drop": [],
         "ulimits": [],
         "memory": memory,
         "memory_swap": memory_swap,
-        "pids_limit": _pids_limit(arguments.pids_limit),
+        "pids_limit": _pids_limit(*pick(settings, "--pids-limit", arguments.pids_limit, "pids_limit", number=True)),
+        "shm_size": _shm_size(*pick(settings, "--shm-size", arguments.shm_size, "shm_size")),
         "cpu_shares": values.integer("--cpu-shares", arguments.cpu_shares, 2, 262144) if arguments.cpu_shares else 0,
         "cpus": values.number("--cpus", arguments.cpus) if arguments.cpus else 0.0,
         "cpuset_cpus": _cpuset(arguments.cpuset_cpus),
         "restart": restart,
         "stop_signal": values.signal("--stop-signal", arguments.stop_signal) if arguments.stop_signal else 0,
-        "stop_timeout": _seconds("--stop-timeout", arguments.stop_timeout, STOP_TIMEOUT),
+        "stop_timeout": _stop_timeout(arguments, settings),
         "timeout": _seconds("--timeout", arguments.timeout, 0),
         "log": log,
         "detach_keys": detach_keys,
@@ -103,7 +116,8 @@ def read(arguments: Namespace, settings: Settings, command: str) -> Spec:
         "preserve_fds": _preserve_fds(arguments.preserve_fds) if command == "run" else 0,
         "pidfile": os.path.abspath(arguments.pidfile) if arguments.pidfile else "",
         "cidfile": _cidfile(arguments.cidfile),
-        "umask": values.octal("--umask", arguments.umask) if arguments.umask else "0022",
+        "umask": _umask(*pick(settings, "--umask", arguments.umask, "umask")),
+        "timezone": _timezone(*pick(settings, "--tz", arguments.tz, "tz")),
         "security_opt": [],
     }
     networks.read(arguments, settings, spec)
@@ -146,8 +160,9 @@ def _resolve(spec: Spec, arguments: Namespace, settings: Settings, config: Mappi
             "no command or entrypoint provided, and no CMD or ENTRYPOINT from image",
             hint=f"add a command: … {arguments.image} COMMAND",
         )
+    before = defaults.environment(settings, arguments.env_host, arguments.http_proxy)
     spec["env"] = environment.environment(
-        _texts(config, "Env") or (), arguments.env_file, arguments.env, settings.environ
+        [*before, *(_texts(config, "Env") or ())], arguments.env_file, arguments.env, settings.environ
     )
     if not spec["workdir_given"]:
         workdir = _text(config, "WorkingDir") or "/"
@@ -195,12 +210,13 @@ def _attach(arguments: Namespace, detach: bool) -> list[str]:
     return [stream for stream in STREAMS if stream in given]
 
 
-def _mounts(arguments: Namespace) -> list[Mount]:
+def _mounts(arguments: Namespace, settings: Settings, read_only: bool) -> list[Mount]:
     found = [mounts.volume("--volume", text) for text in arguments.volume]
     found += [mounts.mount("--mount", text) for text in arguments.mount]
     found += [mounts.tmpfs("--tmpfs", text) for text in arguments.tmpfs]
+    found = defaults.volumes(settings, found) + found
     mounts.check_targets(found)
-    if arguments.read_only and arguments.read_only_tmpfs:
+    if read_only and arguments.read_only_tmpfs:
         taken = {item["target"] for item in found}
         for path in WRITABLE:
             if path not in taken:
@@ -234,10 +250,33 @@ def _memory(arguments: Namespace) -> tuple[int, int]:
     return memory, swap
 
 
-def _pids_limit(text: str | None) -> int:
+def _pids_limit(option: str, text: str | None) -> int:
     if text is None:
         return 0
-    return values.integer("--pids-limit", text, -1) or -1
+    return values.integer(option, text, -1) or -1
+
+
+def _shm_size(option: str, text: str | None) -> int:
+    size = values.size(option, text) if text else SHM_SIZE
+    if size < 0:
+        raise RemoraError(f'invalid size "{text}" for {option}', hint="a number of bytes, 0 is no limit")
+    return size
+
+
+def _umask(option: str, text: str | None) -> str:
+    return values.octal(option, text) if text else "0022"
+
+
+def _timezone(option: str, text: str | None) -> str:
+    """`local`, a name of the zone database, or "" for the image's own."""
+    if not text or text == "local":
+        return text or ""
+    from remora.frontend.oci.files import ZONES
+
+    parts = text.split("/")
+    if ".." in parts or "" in parts or not os.path.isfile(f"{ZONES}/{text}"):
+        raise RemoraError(f'unknown time zone "{text}" for {option}', hint=f"local, or a file below {ZONES}")
+    return text
 
 
 def _cpuset(text: str | None) -> str:
@@ -250,12 +289,18 @@ def _seconds(option: str, text: str | None, default: int) -> int:
     return default if text is None else values.duration(option, text)
 
 
-def _log(arguments: Namespace, command: str) -> Log:
-    if not arguments.log_driver and not arguments.log_opt:
+def _stop_timeout(arguments: Namespace, settings: Settings) -> int:
+    given = arguments.stop_timeout
+    return _seconds(*pick(settings, "--stop-timeout", given, "stop_timeout", "engine", number=True), STOP_TIMEOUT)
+
+
+def _log(arguments: Namespace, settings: Settings, command: str) -> Log:
+    drivers, given = defaults.log(settings, arguments.log_driver, arguments.log_opt)
+    if not drivers and not given:
         return logs.usual()
     from remora.frontend.options import logs as options
 
-    log = options.read(arguments.log_driver, arguments.log_opt, arguments.tty)
+    log = options.read(drivers, given, arguments.tty)
     if log["drivers"][0]["driver"] == logs.PASSTHROUGH:
         if arguments.attach:
             hint = "leave out one of them"

@@ -31,6 +31,7 @@ OPTIONS = (
     Option("--attach -a", LIST, "STREAM", "Attach only this stream: stdin, stdout or stderr"),
     Option("--cap-add", LIST, "CAP", "Add a capability, or ALL"),
     Option("--cap-drop", LIST, "CAP", "Drop a capability, or ALL"),
+    Option("--cgroupns", VALUE, "MODE", "cgroup namespace: private (default with cgroups v2), host, container:, ns:"),
     Option("--cidfile", VALUE, "FILE", "Write the container's id to this new file"),
     Option("--cpu-shares -c", VALUE, "N", "Relative weight of CPU time"),
     Option("--cpus", VALUE, "N", "Number of CPUs, as 0.5"),
@@ -45,16 +46,19 @@ OPTIONS = (
     Option("--entrypoint", VALUE, "COMMAND", "Replace the image's entry point (a word or a JSON list)"),
     Option("--env -e", LIST, "NAME[=VALUE]", "Set an environment variable, or hand on the caller's"),
     Option("--env-file", LIST, "FILE", "Read environment variables from a file"),
+    Option("--env-host", FLAG, "", "Set the caller's environment variables"),
     Option("--expose", LIST, "PORT", "A port that --publish-all publishes, as 80 or 53/udp"),
     Option("--gidmap", LIST, "ID:ID:N", "Map N group ids of the container to those outside from the second on"),
     Option("--group-add", LIST, "GROUP", "Further group of its user, or keep-groups: the caller's own"),
     Option("--group-entry", VALUE, "LINE", "Line added to /etc/group for an unknown group ($GROUPNAME $GID $USERLIST)"),
     Option("--hostname -h", VALUE, "NAME", "Host name in the container"),
     Option("--hostuser", LIST, "USER", "Add this user of the host to the container's /etc/passwd"),
+    Option("--http-proxy", FLAG, "", "Set the caller's proxy variables (default true)"),
     Option("--init", FLAG, "", "Run an init that reaps processes as PID 1"),
     Option("--interactive -i", FLAG, "", "Keep stdin open"),
     Option("--ip", VALUE, "ADDRESS", "IPv4 address on its network"),
     Option("--ip6", VALUE, "ADDRESS", "IPv6 address on its network"),
+    Option("--ipc", VALUE, "MODE", "IPC namespace: shareable (default), private, none, host, container:NAME, ns:PATH"),
     Option("--label -l", LIST, "KEY=VALUE", "Label of the container"),
     Option("--label-file", LIST, "FILE", "Read labels from a file"),
     Option("--log-driver", LIST, "DRIVER", "k8s-file (default), json-file, journald (any of them); none, passthrough"),
@@ -72,6 +76,7 @@ OPTIONS = (
     Option("--oom-score-adj", VALUE, "N", "How soon the kernel kills it when memory is short: -1000 to 1000"),
     Option("--passwd", ON, "", "Add users that the image lacks to /etc/passwd and /etc/group (default true)"),
     Option("--passwd-entry", VALUE, "LINE", "Line added to /etc/passwd ($USERNAME $UID $GID $NAME $HOME)"),
+    Option("--pid", VALUE, "MODE", "PID namespace: private (default), host, container:NAME or ns:PATH"),
     Option("--pidfile", VALUE, "FILE", "Write the pid of the container's first process"),
     Option("--pids-limit", VALUE, "N", "Limit of processes (default 2048; -1 = none)"),
     Option("--preserve-fds", VALUE, "N", "Hand on N descriptors from 3 on", "run"),
@@ -89,6 +94,7 @@ OPTIONS = (
     Option(
         "--security-opt", LIST, "OPTION", "seccomp=, apparmor=, label=, mask=, unmask=, proc-opts=, no-new-privileges"
     ),
+    Option("--shm-size", VALUE, "BYTES", "Size of /dev/shm, as 64m (default); 0 = no limit"),
     Option("--sig-proxy", ON, "", "Pass signals on to the container (default true)", "run"),
     Option("--stop-signal", VALUE, "SIGNAL", "Signal that stops the container (default TERM)"),
     Option("--stop-timeout", VALUE, "SECONDS", "Time before it is killed (default 10)"),
@@ -99,11 +105,13 @@ OPTIONS = (
     Option("--tls-verify", ON, "", "Check the registry's certificate when pulling (default true)"),
     Option("--tmpfs", LIST, "PATH[:OPTIONS]", "Mount a tmpfs"),
     Option("--tty -t", FLAG, "", "Give the container a terminal"),
+    Option("--tz", VALUE, "ZONE", "Time zone, as Europe/Rome, or local for the host's"),
     Option("--uidmap", LIST, "ID:ID:N", "Map N user ids of the container to those outside from the second on"),
     Option("--ulimit", LIST, "NAME=SOFT[:HARD]", "Resource limit of its processes; host: those of the caller"),
     Option("--umask", VALUE, "MASK", "File mode mask (default 0022)"),
     Option("--user -u", VALUE, "USER[:GROUP]", "User to run as, names or numbers"),
     Option("--userns", VALUE, "MODE", "User namespace: host (default), auto, keep-id, nomap, container:NAME, ns:PATH"),
+    Option("--uts", VALUE, "MODE", "UTS namespace: private (default), host, container:NAME or ns:PATH"),
     Option("--volume -v", LIST, "SRC:DST[:OPTIONS]", "Bind-mount a host path"),
     Option("--workdir -w", VALUE, "PATH", "Working directory"),
 )
@@ -122,6 +130,7 @@ def add_arguments(parser: ArgumentParser, command: str) -> None:
             parser.add_argument(*option.names, metavar=option.metavar, help=option.help)
         else:
             parser.add_argument(*option.names, action="append", metavar=option.metavar, help=option.help)
-    parser.set_defaults(tls_verify=None)  # not given: registries.conf decides
+    # Not given: registries.conf or containers.conf decides.
+    parser.set_defaults(tls_verify=None, env_host=None, http_proxy=None, init=None, read_only=None)
     parser.add_argument("image", metavar="IMAGE")
     parser.add_argument("command", nargs="...", metavar="COMMAND")

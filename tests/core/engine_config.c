@@ -352,7 +352,7 @@ static int parse_element(const char *key, void (*put)(struct msg_out *out, int w
 
 static void put_namespace(struct msg_out *out, int which)
 {
-    static const char *const rows[][2] = {{"network", "/x"}, {"user", "/x"}, {"mount", "/x"},
+    static const char *const rows[][2] = {{"network", "/x"}, {"user", "/x"}, {"time", "/x"},
                                           {"", "/x"},        {"ipc", "x/y"}, {"uts", ""}};
 
     msgpack_pack_map(&out->packer, 2);

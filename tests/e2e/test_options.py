@@ -15,24 +15,6 @@ from tests.support import host
 from tests.support.waiting import eventually
 
 
-def with_login_uid(remora: Remora, uid: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `remora ARGUMENTS` from a shell with that login uid."""
-    return subprocess.run(
-        ["sh", "-c", f'echo {uid} > /proc/self/loginuid && exec remora "$@"', "sh", *arguments],
-        env=remora.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-
-
-def test_the_caller_s_login_uid_is_the_container_s(remora: Remora) -> None:
-    assert with_login_uid(remora, 1001, "run", "--rm", "busybox", "cat", "/proc/self/loginuid").stdout == "1001"
-    with_login_uid(remora, 1002, "run", "-d", "--name", "kept", "busybox", "sleep", "1000")
-    assert remora("exec", "kept", "cat", "/proc/self/loginuid") == "1002"
-
-
 def test_an_out_of_memory_kill_is_told(remora: Remora) -> None:
     command = ["dd", "if=/dev/zero", "of=/dev/null", "bs=60M", "count=1"]
     remora.run("run", "--name", "hungry", "--memory", "16m", "--memory-swap", "16m", "busybox", *command, status=137)

@@ -1,0 +1,120 @@
+"""Joining namespaces that are there already: of another container, or by path. Only for records that ask for it.
+
+They are opened at each start and handed to the monitor as descriptors, so they are the ones that were checked, and live
+on for the monitor's restarts of the container even when the other container is gone.
+"""
+
+from __future__ import annotations
+
+import os
+
+from remora import monitor
+from remora.frontend.container import record as records
+from remora.frontend.container import state as states
+from remora.frontend.errors import NoSuchContainer, RemoraError, os_error_text
+from remora.frontend.oci import namespaces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remora.frontend.container.plan import Plan
+    from remora.frontend.container.record import ContainerRecord
+    from remora.frontend.container.spec import Spec
+    from remora.frontend.settings import Settings
+
+SHM = "/dev/shm"
+
+
+def add(settings: Settings, record: ContainerRecord, plan: Plan) -> None:
+    """Put what the record joins into the plan of its start.
+
+    Raises RemoraError: the other container does not run or is gone, the file is no namespace, it may not be opened.
+    """
+    spec = record.spec
+    for kind, (name, file, _) in namespaces.KINDS.items():
+        mode = namespaces.mode(spec, kind)
+        if mode.startswith("container:"):
+            process = _Process(settings, record, namespaces.other(spec, kind), name)
+            plan.add_namespace(name, process.open("ns/" + file))
+            if kind == "ipc":
+                _add_shm(process, plan)
+        elif mode.startswith("ns:"):
+            plan.add_namespace(name, _file(record, mode[3:], kind))
+
+
+class _Process:
+    """The first process of another container, for one namespace."""
+
+    __slots__ = ("what", "pid", "start", "name")
+
+    def __init__(self, settings: Settings, record: ContainerRecord, container_id: str, kind: str) -> None:
+        self.what = f"starting container {record.name}: joining the {kind} namespace of container"
+        try:
+            other = records.load(settings, container_id)
+        except NoSuchContainer:
+            raise RemoraError(
+                f"{self.what} {container_id[:12]}: no such container",
+                f"it was removed: remove {record.name}, too, and create it anew",
+            ) from None
+        state = states.derive(settings, other)
+        self.name, self.pid, self.start = other.name, state.pid, state.pid_start
+        if not state.running:
+            raise self._gone(state.status)
+
+    def open(self, path: str) -> int:
+        """A descriptor of a file in its folder of /proc."""
+        try:
+            fd = os.open(f"/proc/{self.pid}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise self._gone("exited") from None
+        except OSError as error:
+            raise RemoraError(f"{self.what} {self.name}: {os_error_text(error)}") from None
+        if monitor.process_start(self.pid) != self.start:  # checked after opening: it was that process's
+            os.close(fd)
+            raise self._gone("exited")
+        return fd
+
+    def _gone(self, status: str) -> RemoraError:
+        return RemoraError(
+            f"{self.what} {self.name}, which is {status}: container state improper", f"`remora start {self.name}`"
+        )
+
+
+def _file(record: ContainerRecord, path: str, kind: str) -> int:
+    try:
+        return namespaces.open_file(path, kind)
+    except OSError as error:
+        raise RemoraError(
+            f"starting container {record.name}: joining the namespace {path}: {namespaces.complaint(error, kind)}",
+            namespaces.remedy(kind),
+        ) from None
+
+
+def _add_shm(process: _Process, plan: Plan) -> None:
+    """Shared memory by name is in /dev/shm, which belongs to the mount namespace: it comes along with IPC."""
+    fd = process.open("ns/mnt")
+    try:
+        plan.add_mount("shm", monitor.clone_mount(fd, SHM))
+    except FileNotFoundError:
+        pass  # that container has none (--ipc none)
+    except OSError as error:
+        raise RemoraError(f"{process.what} {process.name}: {SHM}: {error.strerror}") from None
+    finally:
+        os.close(fd)
+
+
+def user_namespace_to_enter(settings: Settings, spec: Spec) -> int:
+    """For an ordinary user: the pid of the monitor in whose user namespace this container has to live, 0 = none.
+
+    A namespace can be joined only from the user namespace that owns it, which is that of the other container's monitor.
+    """
+    for kind in namespaces.KINDS:
+        other = namespaces.other(spec, kind)
+        if not other:
+            continue
+        try:
+            state = states.derive(settings, records.load(settings, other))
+        except RemoraError:
+            continue  # told at the start, by name
+        if state.running and state.monitor_pid:
+            return state.monitor_pid
+    return 0
