@@ -264,7 +264,7 @@ def _start_error(settings: Settings, record: ContainerRecord, failed: RequestFai
         hint = f'"{record.spec["args"][0]}" must be a file that may be executed'
     elif " /proc/sys/" in failed.error:
         hint = "check --sysctl: its namespace does not have this parameter, or not with this value"
-    elif "mount proc:/proc " in failed.error and any(
+    elif ("mount proc:/proc " in failed.error or "mount `proc`" in failed.error) and any(
         text.startswith("proc-opts") for text in record.spec["security_opt"]
     ):
         hint = "check --security-opt proc-opts"
