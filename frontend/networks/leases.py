@@ -4,6 +4,7 @@ A lease is made exclusively under the lock of its network and given back by unli
 monitor does that when its container has ended. `<run>` is empty after a boot, and so no lease outlives what it stands
 for. Addresses are given from the end of the range downwards, each time after the one given last: Podman gives them from
 the beginning upwards, so that the two don't meet on a network that both use, and one just given back rests for a while.
+What Podman has given is not given again (podman.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from remora.frontend.networks import addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from remora.frontend.networks.addresses import Subnet
     from remora.frontend.networks.definitions import Network, NetworkSubnet
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     # What to do about the leases of a container that may have ended without giving them back; True: try again.
     Reclaim = Callable[[str], bool]
 
+PODMANS = "ipam.db"
 TAKEN = 126  # exit status when an address asked for can't be had, as Podman's
 
 
@@ -44,14 +46,15 @@ def take(settings: Settings, network: Network, container_id: str, wanted: Sequen
     chosen = _assign(name, subnets, [address for address in wanted if address])
     place = folder(settings, name)
     made: list[str] = []
+    foreign = _foreign(name)
     try:
         lock = monitor.lock(place, wait=True)
         try:
             for subnet, address in zip(subnets, chosen, strict=True):
                 made.append(
-                    _exactly(place, name, address, container_id, reclaim)
+                    _exactly(place, name, address, container_id, reclaim, foreign)
                     if address
-                    else _next(place, name, subnet, container_id, reclaim)
+                    else _next(place, name, subnet, container_id, reclaim, foreign)
                 )
         finally:
             os.close(lock)
@@ -158,7 +161,24 @@ def _claim(place: str, address: str, container_id: str) -> bool:
     return True
 
 
-def _exactly(place: str, name: str, address: str, container_id: str, reclaim: Reclaim) -> str:
+def _foreign(network: str) -> set[str]:
+    """The addresses that Podman's containers have."""
+    from remora.frontend.networks import netavark
+
+    if not os.path.exists(f"{netavark.RUN}/{PODMANS}"):
+        return set()
+    from remora.frontend.networks import podman
+
+    return podman.taken(f"{netavark.RUN}/{PODMANS}", network)
+
+
+def _exactly(place: str, name: str, address: str, container_id: str, reclaim: Reclaim, foreign: Collection[str]) -> str:
+    if address in foreign:
+        raise RemoraError(
+            f"requested address {address} of network {name} is already allocated to a container of Podman",
+            "leave the address out, or choose another one",
+            TAKEN,
+        )
     if _claim(place, address, container_id):
         return address
     holder = _holder(f"{place}/{address}")
@@ -171,7 +191,9 @@ def _exactly(place: str, name: str, address: str, container_id: str, reclaim: Re
     )
 
 
-def _next(place: str, name: str, entry: NetworkSubnet, container_id: str, reclaim: Reclaim) -> str:
+def _next(
+    place: str, name: str, entry: NetworkSubnet, container_id: str, reclaim: Reclaim, foreign: Collection[str]
+) -> str:
     """The next free address below the one given last, round and round."""
     subnet = addresses.parse_subnet(entry["subnet"])
     low, high = _bounds(subnet, entry)
@@ -183,10 +205,10 @@ def _next(place: str, name: str, entry: NetworkSubnet, container_id: str, reclai
     met = set()
     for again in (True, False):
         number = last
-        for _ in range(min(high - low + 1, len(os.listdir(place)) + 2)):
+        for _ in range(min(high - low + 1, len(os.listdir(place)) + len(foreign) + 2)):
             number = number - 1 if number > low else high
             text = addresses.text(subnet.family, number)
-            if number == gateway:
+            if number == gateway or text in foreign:
                 continue
             if _claim(place, text, container_id):
                 _remember(last_file, number)

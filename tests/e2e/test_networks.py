@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -250,19 +252,54 @@ def test_a_network_in_use_is_not_removed_but_by_force(remora: Remora) -> None:
     assert remora("ps", "-aq") == "" and remora.run("network", "exists", "net", status=1).stderr == ""
 
 
-def test_podman_reads_our_networks_and_we_read_podmans(host: BridgeHost, remora: Remora, tmp_path: Path) -> None:
-    run = Path(tempfile.mkdtemp(prefix="p"))  # Podman takes no longer path
-    podman = [*host.host.words("podman"), "--root", str(tmp_path / "p"), "--runroot", str(run)]
+@pytest.fixture
+def podman(host: BridgeHost, tmp_path: Path, busybox_tar: Path) -> Iterator[Callable[..., str]]:
+    """Podman on the same host, with a store of its own and the image `bb`."""
+    run = tempfile.mkdtemp(prefix="p")  # Podman takes no longer path
+    conf = tmp_path / "podman.conf"
+    limits = '["nofile=1000:1000", "nproc=1000:1000"]'
+    conf.write_text(f'[containers]\ndefault_ulimits = {limits}\n[engine]\ncgroup_manager = "cgroupfs"\n')
+    words = [*host.host.words("podman"), "--root", str(tmp_path / "p"), "--runroot", run, "--runtime", "runc"]
 
-    def say(*words: str) -> str:
-        result = subprocess.run([*podman, *words], capture_output=True, text=True, check=False)
+    def say(*arguments: str) -> str:
+        result = subprocess.run(
+            [*words, *arguments],
+            env={**os.environ, "CONTAINERS_CONF": str(conf)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
 
+    say("import", str(busybox_tar), "bb")
+    yield say
+    say("rm", "-f", "-t", "0", "-a")
+    shutil.rmtree(run, ignore_errors=True)
+
+
+def test_podman_reads_our_networks_and_we_read_podmans(remora: Remora, podman: Callable[..., str]) -> None:
     remora("network", "create", "--subnet", "10.90.40.0/24", "--ipv6", "--label", "a=b", "-o", "mtu=1400", "ours")
-    assert say("network", "inspect", "ours", "-f", "{{.Driver}} {{.DNSEnabled}} {{.Labels.a}}") == "bridge true b"
-    say("network", "create", "--subnet", "10.90.41.0/24", "theirs")
+    assert podman("network", "inspect", "ours", "-f", "{{.Driver}} {{.DNSEnabled}} {{.Labels.a}}") == "bridge true b"
+    podman("network", "create", "--subnet", "10.90.41.0/24", "theirs")
     assert remora("network", "inspect", "theirs", "-f", "{{range .Subnets}}{{.Subnet}}{{end}}") == "10.90.41.0/24"
-    assert remora("run", "--rm", "--network", "theirs", "busybox", "ip", "-o", "-4", "addr").count("10.90.41.") == 2
     result = remora.run("network", "create", "--subnet", "10.90.41.128/25", "third", status=125)
     assert "by network theirs" in result.stderr
+
+
+def test_an_address_that_podman_has_given_is_not_given_again(remora: Remora, podman: Callable[..., str]) -> None:
+    podman("network", "create", "--subnet", "10.90.42.0/29", "--ipv6", "net")
+    for number in range(3):
+        podman("run", "-d", "--name", f"p{number}", "--network", "net", "bb", "sleep", "1000")
+    theirs = {
+        podman("inspect", "-f", "{{.NetworkSettings.Networks.net.IPAddress}}", f"p{number}") for number in range(3)
+    }
+    for number in range(2):
+        remora("run", "-d", "--name", f"c{number}", "--network", "net", "busybox", "sleep", "1000")
+    ours = {addresses(remora, f"c{number}")["net"] for number in range(2)}
+    assert ours | theirs == {f"10.90.42.{last}" for last in (2, 3, 4, 5, 6)}
+    assert "no address is left" in remora.run("run", "--rm", "--network", "net", "busybox", "true", status=126).stderr
+    result = remora.run("run", "--rm", "--network", "net:ip=10.90.42.2", "busybox", "true", status=126)
+    assert "already allocated to a container of Podman" in result.stderr
+    podman("rm", "-f", "-t", "0", "p1")
+    remora("run", "--rm", "--network", "net", "busybox", "true")

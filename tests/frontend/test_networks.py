@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from remora.frontend.container import spec as specs
 from remora.frontend.errors import RemoraError
-from remora.frontend.networks import addresses, creation, definitions, hosts, leases, netavark, ports
+from remora.frontend.networks import addresses, creation, definitions, hosts, leases, netavark, podman, ports
 from remora.frontend.options import ports as port_options
 from remora.frontend.settings import Settings
 
@@ -330,3 +331,18 @@ def test_netavark_is_told_all_it_needs() -> None:
         {"host_ip": "", "host_port": 8080, "container_port": 80, "range": 1, "protocol": "tcp"}
     ]
     assert told["network_info"]["net"]["id"] == told["container_id"] == ID
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 4096, bytes(range(256)) * 64, b"\xed\x0c\xda\xed" * 4096])
+def test_a_database_that_makes_no_sense_has_no_addresses(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "ipam.db"
+    path.write_bytes(data)
+    assert podman.taken(str(path), "net") == set()
+
+
+@given(st.binary(max_size=300))
+def test_nor_has_any_other(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("db") / "ipam.db"
+    meta = struct.pack("<QHHIIIIIQQ", 0, 4, 0, 0, podman.MAGIC, podman.VERSION, 128, 0, 2, 0)
+    path.write_bytes((meta.ljust(128, b"\0") * 2) + data)
+    podman.taken(str(path), "net")
