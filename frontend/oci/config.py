@@ -159,7 +159,7 @@ def _devices(spec: Spec) -> Devices | None:
         return None
     from remora.frontend.oci import devices
 
-    return devices.build(spec, rlimits.in_user_namespace())
+    return devices.build(spec, bool(spec["userns"]["uid_map"]) or rlimits.in_user_namespace())
 
 
 def _linux(

@@ -1,7 +1,8 @@
 """Devices: nodes of the host that a container gets, the rules of its device cgroup, every node for --privileged.
 
 With rights over the machine the runtime makes a node of its own, with the host's number. In a user namespace nobody may
-make nodes: there the host's node is bound, and who may open it is decided by its owner and mode alone.
+make nodes: there the host's node is bound, and who may open it is decided by its owner and mode (and by the device
+cgroup, where root made the namespace).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Devices:
 
 
 def build(spec: Spec, bind: bool) -> Devices:
-    """What a container gets. bind: it is in a user namespace, where no node can be made.
+    """What a container gets. bind: it will be in a user namespace, where no node can be made.
 
     Raises RemoraError when a device is gone since the container was made.
     """
@@ -55,16 +56,7 @@ def build(spec: Spec, bind: bool) -> Devices:
 
 def _add(result: Devices, node: dict[str, Json], source: str, access: str, bind: bool) -> None:
     """Add a node (or its bind); access: what its rule allows, "" = no rule is needed."""
-    path = str(node["path"])
-    if bind:
-        origin = str(node.pop("source", source))
-        if not os.access(origin, os.F_OK):
-            return
-        options = ["rbind", "rprivate", "nosuid", "noexec", "rw"]  # a read-only mount would keep nobody from writing
-        result.binds.append({"destination": path, "type": "bind", "source": origin, "options": options})
-        return
-    node.pop("source", None)
-    result.nodes.append(node)
+    origin = str(node.pop("source", source))
     if access:
         result.rules.append(
             {
@@ -75,6 +67,11 @@ def _add(result: Devices, node: dict[str, Json], source: str, access: str, bind:
                 "access": access,
             }
         )
+    if not bind:
+        result.nodes.append(node)
+    elif os.access(origin, os.F_OK):
+        options = ["rbind", "rprivate", "nosuid", "noexec", "rw"]  # a read-only mount would keep nobody from writing
+        result.binds.append({"destination": node["path"], "type": "bind", "source": origin, "options": options})
 
 
 def parse(option: str, text: str) -> Device:

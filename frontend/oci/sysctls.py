@@ -30,9 +30,10 @@ def namespace(name: str) -> str:
     return "uts" if name == DOMAIN else ""
 
 
-def parse(option: str, given: Iterable[str], foreign: Mapping[str, str], rootless: bool = False) -> dict[str, str]:
-    """`NAME=VALUE` each, the name with dots or slashes. foreign: modes of the namespaces that are not its own.
+def parse(option: str, given: Iterable[str], foreign: Mapping[str, str], userns: bool = False) -> dict[str, str]:
+    """`NAME=VALUE` each, the name with dots or slashes.
 
+    foreign: modes of the namespaces that are not the container's own; userns: it will be in a user namespace.
     Raises RemoraError for a parameter that is no namespace's, one of a foreign one, or one this kernel does not have.
     """
     result: dict[str, str] = {}
@@ -49,8 +50,8 @@ def parse(option: str, given: Iterable[str], foreign: Mapping[str, str], rootles
             whose = "the host's" if mode == "host" else "another's"
             hint = f"leave out --{kind} {mode}" + (", or set it on the host with sysctl(8)" if mode == "host" else "")
             raise RemoraError(f"{option} {name}={value}: the container has {whose} {kind} namespace", hint=hint)
-        if kind == "uts" and rootless:  # the kernel asks for root of the host (6.18)
-            raise RemoraError(f"{option} {name}: only root can set it", hint="leave it out")
+        if kind == "uts" and userns:  # seen with 6.18
+            raise RemoraError(f"{option} {name}: the kernel lets only root of the host set it", hint="leave it out")
         if not _is_there(name):
             raise RemoraError(f"{option} {name}: this kernel does not have it", hint=_nearest(name))
         result[name] = value.strip()

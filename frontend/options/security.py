@@ -40,7 +40,7 @@ def read(arguments: Namespace, settings: Settings, spec: Spec) -> None:
         spec["capabilities"] = capabilities.parse(conf.where(TABLE, "default_capabilities"), default)
     spec["ulimits"] = _ulimits(arguments.ulimit, conf)
     spec["group_add"] = _groups(arguments.group_add)
-    spec["sysctls"] = _sysctls(arguments.sysctl, settings, spec)
+    spec["sysctls"] = _sysctls(arguments, settings, spec)
     spec["devices"] = _devices(arguments.device, conf)
     if arguments.device_cgroup_rule:
         spec["device_cgroup_rules"] = _device_rules(arguments.device_cgroup_rule, settings)
@@ -79,8 +79,8 @@ def _groups(given: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(given))
 
 
-def _sysctls(given: Sequence[str], settings: Settings, spec: Spec) -> dict[str, str]:
-    conf = settings.conf
+def _sysctls(arguments: Namespace, settings: Settings, spec: Spec) -> dict[str, str]:
+    given, conf = arguments.sysctl, settings.conf
     foreign = {kind: mode for kind in ("network", "ipc", "uts") if (mode := _foreign(spec, kind))}
     result = {} if "network" in foreign else spec["sysctls"]  # the built-in one is of the network
     if not given and not conf.has(TABLE, "default_sysctls"):
@@ -90,7 +90,9 @@ def _sysctls(given: Sequence[str], settings: Settings, spec: Spec) -> dict[str, 
     if conf.has(TABLE, "default_sysctls"):
         defaults = conf.texts(TABLE, "default_sysctls")
         result = sysctls.defaults(conf.where(TABLE, "default_sysctls"), defaults, foreign)
-    return {**result, **sysctls.parse("--sysctl", given, foreign, settings.rootless)}
+    maps = arguments.uidmap or arguments.gidmap or arguments.subuidname or arguments.subgidname
+    userns = settings.rootless or bool(maps) or arguments.userns not in (None, "", HOST)
+    return {**result, **sysctls.parse("--sysctl", given, foreign, userns)}
 
 
 def _foreign(spec: Spec, kind: str) -> str:

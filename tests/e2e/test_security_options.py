@@ -411,6 +411,36 @@ def test_a_profile_of_the_settings_is_used_unless_one_is_given(remora: Remora, t
     remora.run("run", "--rm", *words, env=environment)
 
 
+def test_parameters_of_namespaces_that_are_not_its_own_are_refused(remora: Remora) -> None:
+    remora("run", "-d", "--name", "other", "busybox", "sleep", "1000")
+    for options, text in (
+        (("--ipc", "host", "--sysctl", "kernel.shmmni=1"), "the host's ipc namespace"),
+        (("--uts", "host", "--sysctl", "kernel.domainname=x"), "the host's uts namespace"),
+        (("--network", "container:other", "--sysctl", "net.core.somaxconn=5"), "another's network namespace"),
+    ):
+        result = remora.run("run", "--rm", *options, "busybox", "true", status=125)
+        assert text in result.stderr and result.stderr.count("\n") == 1
+
+
+MAPPED = ("--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536")
+
+
+def test_in_a_user_namespace_of_its_own_the_same_options_hold(remora: Remora) -> None:
+    script = (
+        "(: < /dev/fuller) && echo read; (: > /dev/fuller) && echo write; (echo x > /dev/zilch) && echo wrote; id -G"
+    )
+    words = [*MAPPED, "--device", "/dev/full:/dev/fuller:r", "--device", "/dev/null:/dev/zilch", "--group-add", "77"]
+    assert remora("run", "--rm", *words, "busybox", "sh", "-c", script).split("\n") == ["read", "write", "wrote", "0 77"]
+    words = [*MAPPED, "--user", "4321:8765", "--sysctl", "net.core.somaxconn=55", "busybox", "sh", "-c"]
+    found = remora("run", "--rm", *words, "whoami; cat /proc/sys/net/core/somaxconn; grep CapEff /proc/self/status")
+    assert found.split()[:2] == ["4321", "55"] and int(found.split()[-1], 16) == 0
+    assert capabilities(remora, *MAPPED)["Eff"] == DEFAULT
+    assert (
+        "only root of the host"
+        in remora.run("run", *MAPPED, "--sysctl", "kernel.domainname=x", "busybox", "true", status=125).stderr
+    )
+
+
 def test_parameters_of_the_settings_are_set_where_they_fit(remora: Remora, tmp_path: Path) -> None:
     environment = configured(tmp_path, 'default_sysctls = ["net.core.somaxconn=666", "kernel.shmmni=88"]')
     show = ("busybox", "sh", "-c", "cd /proc/sys; cat net/core/somaxconn kernel/shmmni net/ipv4/ping_group_range")

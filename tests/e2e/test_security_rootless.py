@@ -105,7 +105,7 @@ def test_parameters_are_those_of_its_own_namespaces(alice: Person) -> None:
     words = [word for text in options for word in ("--sysctl", text)]
     script = "cd /proc/sys; cat net/ipv4/ip_forward kernel/shmmni fs/mqueue/msg_max"
     assert run(alice, *words, "busybox", "sh", "-c", script).split() == ["1", "99", "11"]
-    assert "only root can set it" in refused(alice, "--sysctl", "kernel.domainname=sea")
+    assert "only root of the host" in refused(alice, "--sysctl", "kernel.domainname=sea")
     assert "the whole host's" in refused(alice, "--sysctl", "vm.swappiness=1")
 
 
