@@ -258,6 +258,18 @@ static void empty_folder(int dir_fd, bool cleanup_left)
     unlinkat(dir_fd, "lock", 0);
 }
 
+/*
+ * Ports of the host, say: whoever sees the lock gone may want them. Once: their numbers are anybody's afterwards.
+ */
+static void let_go_of_held(struct monitor *monitor)
+{
+    bool gone = monitor->held_gone;
+
+    monitor->held_gone = true;
+    for (int fd = config_first_held(monitor->config); !gone && fd < config_first_foreign(monitor->config); fd++)
+        close(fd);
+}
+
 void ending_leave(struct monitor *monitor)
 {
     /* Nobody new from here on; who has connected already still gets an answer. */
@@ -267,6 +279,7 @@ void ending_leave(struct monitor *monitor)
             ;
     }
     source_remove(&monitor->listener);
+    let_go_of_held(monitor);
     if (monitor->run_dir_fd < 0)
         ending_leave_unopened(monitor->config);
     /* What failed once may go a second time. */
@@ -277,8 +290,5 @@ void ending_leave(struct monitor *monitor)
             break;
     }
     fd_close(&monitor->run_dir_fd);
-    /* Ports of the host, say: whoever gets the lock may want them. */
-    for (int fd = config_first_held(monitor->config); fd < config_first_foreign(monitor->config); fd++)
-        close(fd);
     fd_close(&monitor->lock_fd);
 }

@@ -15,10 +15,15 @@
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 static const struct field monitor_fields[] = {
-    FIELD(struct monitor, name, FIELD_TEXT),          FIELD(struct monitor, n_calls, FIELD_NUMBER),
-    FIELD(struct monitor, begun, FIELD_NUMBER),       FIELD(struct monitor, since_ns, FIELD_NUMBER),
-    FIELD(struct monitor, lock_fd, FIELD_NUMBER),     FIELD(struct monitor, run_dir_fd, FIELD_NUMBER),
-    FIELD(struct monitor, listener.fd, FIELD_NUMBER), FIELD(struct monitor, exec_results.n, FIELD_NUMBER),
+    FIELD(struct monitor, name, FIELD_TEXT),
+    FIELD(struct monitor, n_calls, FIELD_NUMBER),
+    FIELD(struct monitor, held_gone, FIELD_NUMBER),
+    FIELD(struct monitor, begun, FIELD_NUMBER),
+    FIELD(struct monitor, since_ns, FIELD_NUMBER),
+    FIELD(struct monitor, lock_fd, FIELD_NUMBER),
+    FIELD(struct monitor, run_dir_fd, FIELD_NUMBER),
+    FIELD(struct monitor, listener.fd, FIELD_NUMBER),
+    FIELD(struct monitor, exec_results.n, FIELD_NUMBER),
 };
 
 #define OUTCOME_FIELDS(structure)                                                                                      \

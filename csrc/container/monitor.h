@@ -30,6 +30,7 @@ struct monitor {
     struct source signals, listener;
     int lock_fd, run_dir_fd;
     int64_t since_ns; /* wall clock: the start of the first worker */
+    bool held_gone; /* descriptors that are held until the end (config_first_held) are closed, or to be swept away */
     bool upgrading; /* the loop ended for an upgrade */
     int upgrade_error; /* errno, when the new program could not be executed */
     bool begun; /* by a first worker, so that another one can go on */

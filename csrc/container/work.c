@@ -193,7 +193,10 @@ static int resume(struct monitor *monitor)
     /* Descriptors of namespaces were between these two: long closed, their numbers may be anybody's. */
     for (int fd = FD_PRESERVED; fd < config_first_namespace(monitor->config); fd++)
         loop_know(&hub->loop, fd);
-    for (int fd = config_first_preserved(monitor->config); fd < config_first_foreign(monitor->config); fd++)
+    for (int fd = config_first_preserved(monitor->config); fd < config_first_held(monitor->config); fd++)
+        loop_know(&hub->loop, fd);
+    for (int fd = config_first_held(monitor->config); !monitor->held_gone && fd < config_first_foreign(monitor->config);
+         fd++)
         loop_know(&hub->loop, fd);
     loop_know(&hub->loop, monitor->run_dir_fd);
     loop_know(&hub->loop, monitor->lock_fd);

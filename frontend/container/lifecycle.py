@@ -87,6 +87,9 @@ def start(
     plan: Plan | None = None
     try:
         try:
+            # Left by a monitor that was killed.
+            if os.path.isdir(f"{settings.runtime_root}/{record.id}"):
+                sweep.delete_runtime_state(settings, record.id, spec["runtime"])
             sweep.finish_cleanup(record.run_dir)
             plan = _plan(settings, record)
             rootfs, root_fd, root = _root(settings, record, plan.space if plan is not None else None)

@@ -156,12 +156,25 @@ def test_a_keeper_killed_alone_leaves_it_to_the_next_start(outside: Outside) -> 
     assert outside.undone == ["web"] and not outside.lease.exists()
 
 
+def test_a_container_that_ended_without_its_keeper_can_be_started_again(outside: Outside) -> None:
+    script = "until [ -e /go ]; do sleep 0.05; done"
+    assert outside.run("run", "-d", "--name", "web", "busybox", "sh", "-c", script).returncode == 0
+    keeper = int(outside.remora("inspect", "-f", "{{.State.ConmonPid}}", "web"))
+    init = int(outside.remora("inspect", "-f", "{{.State.Pid}}", "web"))
+    os.kill(keeper, signal.SIGKILL)
+    eventually(lambda: not host.alive(keeper), "it is dead")
+    Path(f"/proc/{init}/root/go").touch()
+    assert outside.remora("wait", "web") == "0"
+    outside.remora("start", "-a", "web")
+    assert outside.undone == ["web"]
+
+
 def sweep(remora: Remora) -> None:
     """As a command about networks does."""
     program = """
 import os
 from remora.frontend import settings
 from remora.frontend.container import cleanup
-cleanup.sweep(settings.Settings(os.environ["REMORA_ROOT"], os.environ["REMORA_RUNROOT"], os.environ))
+cleanup.sweep(settings.Settings(os.environ["REMORA_ROOT"], os.environ["REMORA_RUNROOT"], environ=os.environ))
 """
     subprocess.run([sys.executable, "-c", program], env=remora.environment, check=True, timeout=DEADLINE)

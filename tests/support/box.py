@@ -48,6 +48,7 @@ class Box:
         self.binds: dict[str, Path] = {}  # folder below /tmp of the container: folder of the host
         self.namespaces: dict[str, int] = {}  # handed over: kind, descriptor
         self.preserved: list[int] = []
+        self.held: list[int] = []  # open as long as the container lives
         self.stdio: tuple[int, ...] = ()  # with `passthrough`
         (self.data / "bundle").mkdir(parents=True)
 
@@ -100,6 +101,7 @@ class Box:
             "stop_timeout": 10,
             "remove": [],
             "preserve_fds": len(self.preserved),
+            "held_fds": len(self.held),
             "passthrough": bool(self.stdio),
             "namespaces": [{"type": name, "path": self.namespace_path(name)} for name in self.namespaces],
             **overrides,
@@ -114,6 +116,7 @@ class Box:
                 stdio=self.stdio,
                 namespaces=list(self.namespaces.values()),
                 preserved=self.preserved,
+                held=self.held,
                 environment=environment,
             )
         finally:

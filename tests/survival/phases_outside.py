@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from collections.abc import Callable
 
 from remora.frontend.container import cleanup
@@ -74,6 +76,22 @@ def replaced(box: Box, trial: Trial) -> str:
     return outcome
 
 
+def monitors(box: Box) -> list[int]:
+    """The monitor's processes that are left."""
+    wanted = ["remora-monitor", box.id[:12]]
+    return [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and host.command_line(int(pid))[:2] == wanted]
+
+
+def opened(pid: int) -> set[str]:
+    """What a process has open."""
+    names = set()
+    with contextlib.suppress(OSError):  # the process has ended
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                names.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return names
+
+
 def undoing(box: Box, trial: Trial) -> str:
     """The end of a container of which something outside has to be undone; what the monitor leaves, others can undo."""
     lease, journal = box.folder / "lease", box.folder / "journal"
@@ -82,10 +100,15 @@ def undoing(box: Box, trial: Trial) -> str:
         ["execute", f"{word}\n", "/bin/sh", "-c", f'cat >>"{journal}"'] for word in ("one", "two", "three")
     ]
     steps = [notes[0], ["unlink", str(lease)], *notes[1:]]
+    port = socket.create_server(("127.0.0.1", 0))
+    box.held = [port.fileno()] * 3
+    name = os.readlink(f"/proc/self/fd/{port.fileno()}")
     box.run.mkdir(parents=True)
     cleanup.write(str(box.run), steps, [])
     outcome = ending(box, trial, cleanup=[*steps, ["unlink", cleanup.path(str(box.run))]])
     assert wait_unlocked(str(box.run), DEADLINE)
+    assert not [pid for pid in monitors(box) if name in opened(pid)], "a port is free before the lock is"
+    port.close()
     if box.run.exists():
         outcome = "told"
         cleanup.finish(str(box.run))
