@@ -133,9 +133,9 @@ GLOBAL_VALUES = {
     "--entered": "entered",  # not shown: given by the monitor
 }
 INTERRUPTED = 130
-# What an ordinary user can do only in a namespace of their own: mounting, giving files to other ids. `rm`, `restart`
-# and `exec` enter one by themselves, the others only read, or talk to monitors.
-ENTERING = frozenset(("create", "import", "load", "pull", "rmi", "run", "save", "start"))
+# What an ordinary user can do only in a namespace of their own: giving files to other ids. `create`, `exec`, `restart`,
+# `rm`, `run` and `start` enter one by themselves, the others only read, or talk to monitors.
+ENTERING = frozenset(("import", "load", "pull", "rmi", "save"))
 
 
 def entry() -> NoReturn:

@@ -34,12 +34,20 @@ def run(arguments: Namespace, settings: Settings) -> int:
 
 def resolve(arguments: Namespace, settings: Settings, command: str) -> Spec:
     """The whole request: options checked, then the image found or pulled, then its configuration applied."""
+    if settings.outside:
+        from remora.frontend.rootless import folders
+
+        folders.prepare(settings)  # a home that can't be used is told before a file in it that can't be read
     spec = request.read(arguments, settings, command)
     maps = (arguments.userns, arguments.uidmap, arguments.gidmap, arguments.subuidname, arguments.subgidname)
     if any(maps) or settings.conf.has("containers", "userns"):
         from remora.frontend.options import userns
 
         userns.read(settings, arguments, spec)
+    if settings.outside:
+        from remora.frontend.rootless import entering
+
+        entering.enter_for(settings, spec)
     where, policy = pick(settings, "--pull", arguments.pull, "pull_policy", "engine")
     policy = values.choice(where, policy or "missing", PULL_POLICIES)
     if arguments.rootfs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from remora.frontend.commands import selection, stop
+from remora.frontend.commands import selection, start, stop
 from remora.frontend.container import control, lifecycle
 
 TYPE_CHECKING = False
@@ -39,9 +39,11 @@ def run(arguments: Namespace, settings: Settings) -> int:
     if settings.outside:
         # What can be killed from outside only is, before the namespace in which all are started is entered.
         pending = [one for one in pending if one[1].begun and outcome.attempt(one[1].finish)]
-        from remora.frontend.rootless import entering
-
-        entering.enter(settings)
+        act = start.starter(settings, [selected.record for selected, _ in pending])
+        for selected, _ in pending:
+            if outcome.attempt(act, settings, selected.record):
+                selection.put(selected.given)
+        return outcome.status
     for selected, stopping in pending:
         if stopping.begun and outcome.attempt(_again, settings, selected.record, stopping):
             selection.put(selected.given)

@@ -13,6 +13,8 @@ from remora.frontend.options import keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from remora.frontend.arguments import ArgumentParser, Namespace
     from remora.frontend.container.record import ContainerRecord
     from remora.frontend.container.state import ContainerState
@@ -41,10 +43,35 @@ def run(arguments: Namespace, settings: Settings) -> int:
             raise RemoraError("you cannot start and attach multiple containers at once", "name one container")
         return _foreground(arguments, settings, selected[0].record)
     outcome = selection.Outcome()
+    act = starter(settings, [one.record for one in selected])
     for one in selected:
-        if outcome.attempt(_start, settings, one.record):
+        if outcome.attempt(act, settings, one.record):
             selection.put(one.given)
     return outcome.status
+
+
+def starter(settings: Settings, stopped: Sequence[ContainerRecord]) -> Callable[[Settings, ContainerRecord], None]:
+    """What starts each of these containers.
+
+    A process enters one user namespace in its life: an ordinary user's containers that have to be in several are each
+    started by a child.
+    """
+    if settings.outside and len(stopped) > 1:
+        from remora.frontend.rootless import entering
+
+        if any(entering.joins(record.spec) for record in stopped):
+            return _start_apart
+    return _start
+
+
+def _start_apart(settings: Settings, record: ContainerRecord) -> None:
+    from remora.frontend.rootless import entering
+
+    def act() -> str:
+        _start(settings, record)
+        return ""
+
+    entering.inside(settings, act, record.spec)
 
 
 def _is_stopped(state: ContainerState) -> bool:
@@ -58,12 +85,20 @@ def _start(settings: Settings, record: ContainerRecord) -> None:
         raise RemoraError(f"container {record.name} is paused: it can't be started", f"`remora unpause {record.name}`")
     if not state.live:
         _prepare(settings, record, state)
+        _enter(settings, record)
         lifecycle.start(settings, record).connection.close()
     elif state.lost:
         raise RemoraError(
             f"container {record.name} runs, but its monitor was lost",
             f"`remora restart {record.name}` gives it a new one",
         )
+
+
+def _enter(settings: Settings, record: ContainerRecord) -> None:
+    if settings.outside:
+        from remora.frontend.rootless import entering
+
+        entering.enter_for(settings, record.spec)
 
 
 def _prepare(settings: Settings, record: ContainerRecord, state: ContainerState) -> None:
@@ -89,6 +124,7 @@ def _foreground(arguments: Namespace, settings: Settings, record: ContainerRecor
             sig_proxy=arguments.sig_proxy,
         )
     _prepare(settings, record, state)
+    _enter(settings, record)
     streams = [] if logs.is_passthrough(spec) else ["stdout", "stderr"]
     if streams and arguments.interactive and (spec["stdin_open"] or spec["tty"]):
         streams.insert(0, "stdin")

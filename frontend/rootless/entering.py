@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from remora.frontend.container.spec import Spec
     from remora.frontend.rootless.ranges import Ranges
     from remora.frontend.settings import Settings
     from remora.monitor import UserNamespaceError
@@ -37,14 +38,18 @@ KNOBS = (
 )  # fmt: skip
 
 
-def enter(settings: Settings) -> None:
-    """Enter a fresh namespace; nothing happens for root, or when that is done already.
+def enter(settings: Settings, neighbour: int = 0) -> None:
+    """Enter a fresh namespace, or that of a monitor; nothing happens for root, or when that is done already.
 
+    neighbour: pid of a monitor whose namespace is to be shared, 0 = none.
     Raises RemoraError: unusable folders, no newuidmap, ranges that are refused, no user namespaces on this kernel.
     """
     if not settings.outside:
         return
     folders.prepare(settings)
+    if neighbour:
+        join(settings, neighbour)
+        return
     found = ranges.load(settings)
     programs = dict.fromkeys(HELPERS) if found.single else {name: process.which(name) for name in HELPERS}
     missing = [name for name, path in programs.items() if path is None]
@@ -64,6 +69,27 @@ def enter(settings: Settings) -> None:
         from remora.frontend.rootless import stores
 
         stores.tell(settings)
+
+
+def enter_for(settings: Settings, spec: Spec) -> None:
+    """Enter where a container is to live: with those whose namespaces it joins, for these belong to a user namespace."""
+    if settings.outside:
+        enter(settings, neighbour(settings, spec))
+
+
+def neighbour(settings: Settings, spec: Spec) -> int:
+    """The pid of the monitor whose user namespace a container has to share, 0 = none."""
+    if not joins(spec):
+        return 0
+    from remora.frontend.container import joining
+
+    return joining.user_namespace_to_enter(settings, spec)
+
+
+def joins(spec: Spec) -> bool:
+    """Whether a container shares a namespace with another one."""
+    modes = spec["pid"], spec["ipc"], spec["uts"], spec["cgroupns"], spec["network"]
+    return any(mode.startswith("container:") for mode in modes)
 
 
 def join(settings: Settings, pid: int) -> None:
@@ -86,17 +112,18 @@ def join(settings: Settings, pid: int) -> None:
     settings.entered = True
 
 
-def inside(settings: Settings, act: Callable[[], str]) -> str:
+def inside(settings: Settings, act: Callable[[], str], spec: Spec | None = None) -> str:
     """What `act` returns, done in the user's namespace by a child process; done here where that is not outside.
 
-    Raises RemoraError as `enter` and `act` do; any other error becomes one.
+    spec: of the container that it is done for, if it is to be started. Raises RemoraError as `enter` and `act` do; any
+    other error becomes one.
     """
     if not settings.outside:
         return act()
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _child(settings, act, write)
+        _child(settings, act, spec, write)
     os.close(write)
     pieces = []
     while piece := os.read(read, 65536):
@@ -110,15 +137,17 @@ def inside(settings: Settings, act: Callable[[], str]) -> str:
     raise RemoraError(message or "the work in the user namespace was cut off", hint, int(status or 125))
 
 
-def _child(settings: Settings, act: Callable[[], str], write: int) -> None:
+def _child(settings: Settings, act: Callable[[], str], spec: Spec | None, write: int) -> None:
     try:
         try:
-            enter(settings)
+            enter(settings, neighbour(settings, spec) if spec is not None else 0)
             text = "+" + act()
         except RemoraError as error:
             text = f"-{error.message}\0{error.hint}\0{error.status}"
         except OSError as error:
             text = f"-{os_error_text(error)}"
+        except Exception as error:
+            text = f"-{error}\0\0{getattr(error, 'status', 125)}"
         data = text.encode("utf-8", "surrogateescape")
         while data:
             data = data[os.write(write, data) :]

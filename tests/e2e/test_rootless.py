@@ -162,6 +162,29 @@ def test_the_hosts_network_is_shared_where_asked_for(alice: Person) -> None:
     assert alice("run", "--rm", "--network", "none", "busybox", "readlink", "/proc/self/ns/net") != mine
 
 
+def test_namespaces_of_another_container_are_shared_in_its_user_namespace(alice: Person) -> None:
+    alice("run", "-d", "--name", "first", "busybox", "sh", "-c", "echo x >/dev/shm/here; exec sleep 1000")
+    shared = ("--network", "container:first", "--ipc", "container:first", "--pid", "container:first")
+    eventually(lambda: alice("exec", "first", "ls", "/dev/shm") == "here", "the first has begun")
+    script = "cat /dev/shm/here; ps | grep -c 'sleep 1000'; sleep 1000"
+    alice("run", "-d", "--name", "second", *shared, "busybox", "sh", "-c", script)
+    eventually(lambda: alice("logs", "second").split()[:1] == ["x"], "the second sees the first's memory")
+    pids = [state(alice, name, "Pid") for name in ("first", "second")]
+    for kind in ("net", "ipc", "pid", "user"):
+        links = {os.readlink(f"/proc/{pid}/ns/{kind}") for pid in pids}
+        assert len(links) == 1, kind
+    alice("run", "-d", "--name", "third", "busybox", *SLEEP[1:])
+    alice("stop", "-t", "0", "second", "third")
+    alice("restart", "-t", "0", "first", "second", "third")
+    pids = [state(alice, name, "Pid") for name in ("first", "second", "third")]
+    users = [os.readlink(f"/proc/{pid}/ns/user") for pid in pids]
+    assert users[0] == users[1] != users[2]
+    alice("stop", "-t", "0", "first", "second")
+    assert "which is exited" in said(alice, "start", "second")
+    alice("start", "first", "second")
+    assert state(alice, "second", "Status") == "running"
+
+
 def test_images_come_from_a_registry_and_go_through_archives(alice: Person, tmp_path: Path) -> None:
     with registry(tmp_path / "registry") as server:
         target = f"docker://{server.host}/library/bb:1"

@@ -217,7 +217,7 @@ def test_a_namespace_that_cannot_be_made_is_explained_in_one_line(
 
 
 def test_what_fails_inside_comes_out_as_the_same_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(entering, "enter", lambda settings: None)
+    monkeypatch.setattr(entering, "enter", lambda settings, neighbour: None)
     assert entering.inside(settings(tmp_path), lambda: "ü" * 200000) == "ü" * 200000
 
     def fail() -> str:
