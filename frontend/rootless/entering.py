@@ -72,7 +72,7 @@ def enter(settings: Settings, neighbour: int = 0) -> None:
 
 
 def enter_for(settings: Settings, spec: Spec) -> None:
-    """Enter where a container is to live: with those whose namespaces it joins, for these belong to a user namespace."""
+    """Enter where a container is to live: with those whose namespaces it joins, which have a user namespace."""
     if settings.outside:
         enter(settings, neighbour(settings, spec))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import stat
 import subprocess
@@ -14,7 +15,9 @@ from typing import Self
 
 DEADLINE = 60.0
 # Within login.defs' UID_MIN … UID_MAX, or useradd gives no ranges.
-FIRST_UID = 51001
+UIDS = (10000, 59000)
+# Multiples of 65536 that are below its SUB_UID_MAX.
+RANGES = (100, 9000)
 SETUP = """
 set -e
 cp -a /etc "$1/etc"
@@ -42,7 +45,9 @@ class Users:
         self.folder = Path(tempfile.mkdtemp(prefix="users-", dir="/var/tmp"))
         self.folder.chmod(0o755)
         self.etc = self.folder / "etc"
-        self._number = 0
+        # Others may be at the same: numbers are not to meet.
+        self._uid = random.randrange(*UIDS)
+        self._range = random.randrange(*RANGES) << 16
 
     def __enter__(self) -> Self:
         self._holder = subprocess.Popen(
@@ -68,13 +73,14 @@ class Users:
 
     def add(self, name: str, *options: str) -> int:
         """Make a user with a home (NAME/home) and a run-time folder (NAME/run), empty; options: of useradd. The uid."""
-        uid = FIRST_UID + self._number
-        self._number += 1
+        uid = self._uid
+        self._uid += 1
         (self.folder / name).mkdir(mode=0o755)
         for path in (self.home(name), self.runtime(name)):
             path.mkdir(mode=0o700)
             os.chown(path, uid, uid)
-        self.root("useradd", "--no-log-init", f"--uid={uid}", f"--home-dir={self.home(name)}", *options, name)
+        ranges = [word for kind in "UG" for word in ("-K", f"SUB_{kind}ID_MIN={self._range}")]
+        self.root("useradd", "--no-log-init", f"--uid={uid}", f"--home-dir={self.home(name)}", *ranges, *options, name)
         return uid
 
     def home(self, name: str) -> Path:
