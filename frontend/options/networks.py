@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from remora.frontend.container.spec import NetworkUse, Spec
     from remora.frontend.settings import Settings
 
-DEFAULT = "none"
+DEFAULT = "bridge"
 # Each is a mode by itself: the container has no network of ours.
 ELSEWHERE = ("none", "host", "container", "ns")
 USER_MODE = ("pasta", "slirp4netns")
@@ -35,7 +35,7 @@ def read(arguments: Namespace, settings: Settings, spec: Spec) -> None:
     option, given = "--network", list(arguments.network)
     if not given:
         option = conf.where("containers", "netns") if conf.has("containers", "netns") else option
-        given = [conf.text("containers", "netns") or DEFAULT]
+        given = [conf.text("containers", "netns") or ("none" if settings.rootless else DEFAULT)]
     _mode(arguments, settings, spec, option, given)
     spec["dns"] = [_server(text) for text in arguments.dns or conf.texts("containers", "dns_servers")]
     spec["dns_search"] = list(arguments.dns_search or conf.texts("containers", "dns_searches"))

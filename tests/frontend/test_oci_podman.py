@@ -141,7 +141,8 @@ def podman(
 def ours(options: tuple[str, ...], folder: Path, rootfs: Path) -> dict[str, Any]:
     parser = ArgumentParser("remora run", interspersed=False)
     table.add_arguments(parser, "run")
-    arguments = parser.parse_args([*LIMITS, *options, "busybox", "/bin/true"])
+    network = () if "--network" in options else ("--network", "none")
+    arguments = parser.parse_args([*network, *LIMITS, *options, "busybox", "/bin/true"])
     settings = Settings(str(folder / "data"), str(folder / "run"), cgroup_manager="cgroupfs")
     spec = request.read(arguments, settings, "run")
     spec["name"] = "test"
