@@ -106,15 +106,25 @@ def user_namespace_to_enter(settings: Settings, spec: Spec) -> int:
     """For an ordinary user: the pid of the monitor in whose user namespace this container has to live, 0 = none.
 
     A namespace can be joined only from the user namespace that owns it, which is that of the other container's monitor.
+    Raises RemoraError when the containers that it joins have several.
     """
-    for kind in namespaces.KINDS:
-        other = namespaces.other(spec, kind)
-        if not other:
-            continue
+    others = [namespaces.other(spec, kind) for kind in namespaces.KINDS]
+    if spec["userns"]["mode"] == "container":
+        others.append(spec["userns"]["target"])
+    found: dict[int, tuple[str, int]] = {}
+    for other in filter(None, others):
         try:
-            state = states.derive(settings, records.load(settings, other))
-        except RemoraError:
+            record = records.load(settings, other)
+            state = states.derive(settings, record)
+            if state.running and state.monitor_pid:
+                inode = os.stat(f"/proc/{state.monitor_pid}/ns/user").st_ino
+                found.setdefault(inode, (record.name, state.monitor_pid))
+        except (OSError, RemoraError):
             continue  # told at the start, by name
-        if state.running and state.monitor_pid:
-            return state.monitor_pid
-    return 0
+    if len(found) > 1:
+        first, second = [name for name, _ in found.values()][:2]
+        raise RemoraError(
+            f"containers {first} and {second} can't be joined at once: each has a user namespace of its own",
+            f"create {second} with --ipc container:{first}, so that they share one",
+        )
+    return next((pid for _, pid in found.values()), 0)

@@ -89,7 +89,7 @@ def neighbour(settings: Settings, spec: Spec) -> int:
 def joins(spec: Spec) -> bool:
     """Whether a container shares a namespace with another one."""
     modes = spec["pid"], spec["ipc"], spec["uts"], spec["cgroupns"], spec["network"]
-    return any(mode.startswith("container:") for mode in modes)
+    return spec["userns"]["mode"] == "container" or any(mode.startswith("container:") for mode in modes)
 
 
 def join(settings: Settings, pid: int) -> None:

@@ -203,6 +203,35 @@ def test_ids_by_a_name_are_the_users_own(alice: Person, village: Village) -> Non
     assert "are not this user's" in said(alice, "run", "--subuidname", "stranger", "busybox", "true")
 
 
+def test_another_container_shares_the_namespace(alice: Person) -> None:
+    alice("run", "-d", "--name", "one", "--userns", "keep-id", *SLEEP)
+    inside = alice("exec", "one", "readlink", "/proc/self/ns/user")
+    script = "readlink /proc/self/ns/user; id -u; stat -c %u /bin/busybox"
+    assert shell(alice, "--userns", "container:one", script=script).splitlines() == [inside, "0", "0"]
+
+
+def test_those_that_join_are_started_after_the_one_they_join(alice: Person) -> None:
+    alice("run", "-d", "--name", "one", "--userns", "keep-id", *SLEEP)
+    alice("create", "--name", "two", "--userns", "container:one", *SLEEP)
+    alice("stop", "-t", "0", "one")
+    assert "one, which is exited" in said(alice, "start", "two")
+    assert alice("start", "one", "two").split() == ["one", "two"]
+    inside = [alice("exec", name, "readlink", "/proc/self/ns/user") for name in ("one", "two")]
+    assert inside[0] == inside[1]
+    assert alice("restart", "-t", "0", "one", "two").split() == ["one", "two"]
+    again = [alice("exec", name, "readlink", "/proc/self/ns/user") for name in ("one", "two")]
+    assert again[0] == again[1]
+
+
+def test_two_that_live_apart_can_not_be_joined_at_once(alice: Person) -> None:
+    for name in ("one", "two"):
+        alice("run", "-d", "--name", name, *SLEEP)
+    options = ("--userns", "container:one", "--network", "container:two")
+    assert "containers two and one can't be joined at once: each has a user namespace of its own" in said(
+        alice, "run", "--rm", *options, "busybox", "true"
+    )
+
+
 @pytest.mark.parametrize("mode", ["keep-id", "nomap", "auto"])
 def test_without_ranges_the_command_to_add_them_is_told(village: Village, busybox_tar: Path, mode: str) -> None:
     single = village.person(f"single{mode[0]}")
