@@ -67,6 +67,7 @@ COMMANDS: dict[str, Command] = {
 # Not shown: used by the monitor.
 HIDDEN: dict[str, Command] = {
     "_unshift": Command("unshift", "Remove shifted copies of images that nobody uses"),
+    "_slirp": Command("slirp", "Start slirp4netns for a container"),
     "_unguard": Command("unguard", "Let go of an image that nobody uses"),
 }
 

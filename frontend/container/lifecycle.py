@@ -159,7 +159,8 @@ def _plan(settings: Settings, record: ContainerRecord) -> Plan | None:
     spec = record.spec
     joins = ":" in spec["pid"] + spec["ipc"] + spec["uts"] + spec["cgroupns"] + spec["network"]
     bridged = spec["network"] == "bridge" and bool(spec["networks"])
-    if not joins and not bridged and not spec["userns"]["uid_map"]:
+    user_mode = spec["network"] in ("pasta", "slirp4netns")
+    if not joins and not bridged and not user_mode and not spec["userns"]["uid_map"]:
         return None
     from remora.frontend.container.plan import Plan
 
@@ -178,6 +179,10 @@ def _plan(settings: Settings, record: ContainerRecord) -> Plan | None:
 
             plan.attach = Attach(settings, record)
             plan.attach.begin(plan, plan.user_fd)
+        elif user_mode:
+            from remora.frontend.networks.user_mode import prepare
+
+            prepare(settings, record, plan, plan.user_fd)
         if plan.space is not None:
             plan.space.hand_over(record, plan)  # the last: by then it is known who else needs it
     except BaseException:
@@ -271,8 +276,12 @@ def _start_error(settings: Settings, record: ContainerRecord, failed: RequestFai
         text.startswith("proc-opts") for text in record.spec["security_opt"]
     ):
         hint = "check --security-opt proc-opts"
-    where = f"{failed.phase} {failed.object}".strip()
-    return RemoraError(f"starting container {record.name}: {where}: {failed.error}", hint, failed.status or 125)
+    where, words = f"{failed.phase} {failed.object}".strip(), failed.error
+    if failed.phase == "start helper":
+        from remora.frontend.networks import user_mode
+
+        words, hint = user_mode.explain(words, hint)
+    return RemoraError(f"starting container {record.name}: {where}: {words}", hint, failed.status or 125)
 
 
 def _full(folder: str) -> str:

@@ -79,7 +79,15 @@ def facts(record: ContainerRecord, reply: dict[str, object]) -> dict[str, object
         "SinceNs": since_ns,
         "Memory": sum(_memory(pid) for pid in {keeper, worker}),
         "Log": logs.statistics(reply.get("log")),
+        "Helpers": _helpers(reply.get("helpers")),
     }
+
+
+def _helpers(reply: object) -> list[dict[str, object]]:
+    """The programs that run beside the container: pid (0: down), restarts, why it went down last."""
+    found = reply if isinstance(reply, list) else []
+    keys = (("Name", "name"), ("Pid", "pid"), ("Restarts", "restarts"), ("Error", "error"))
+    return [{name: one.get(key) for name, key in keys} for one in found if isinstance(one, dict)]
 
 
 def upgrade(settings: Settings, record: ContainerRecord) -> None:

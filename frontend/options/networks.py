@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from remora.frontend.container.spec import NetworkUse, Spec
     from remora.frontend.settings import Settings
 
-DEFAULT = "bridge"
+DEFAULT = "none"
 # Each is a mode by itself: the container has no network of ours.
 ELSEWHERE = ("none", "host", "container", "ns")
 USER_MODE = ("pasta", "slirp4netns")
@@ -35,7 +35,11 @@ def read(arguments: Namespace, settings: Settings, spec: Spec) -> None:
     option, given = "--network", list(arguments.network)
     if not given:
         option = conf.where("containers", "netns") if conf.has("containers", "netns") else option
-        given = [conf.text("containers", "netns") or ("none" if settings.rootless else DEFAULT)]
+        given = [conf.text("containers", "netns") or ("private" if settings.rootless else DEFAULT)]
+    if settings.rootless and given == ["private"]:
+        from remora.frontend.networks import user_mode
+
+        given = [user_mode.default(settings)]
     _mode(arguments, settings, spec, option, given)
     spec["dns"] = [_server(text) for text in arguments.dns or conf.texts("containers", "dns_servers")]
     spec["dns_search"] = list(arguments.dns_search or conf.texts("containers", "dns_searches"))
@@ -62,7 +66,9 @@ def _mode(arguments: Namespace, settings: Settings, spec: Spec, option: str, giv
         spec["network"] = namespaces.check(settings, option, given[0], "network")
     elif alone:
         spec["network"] = alone
-        spec["network_options"] = [word for word in given[0].partition(":")[2].split(",") if word]
+        from remora.frontend.networks import user_mode
+
+        spec["network_options"] = user_mode.read(settings, option, alone, given[0].partition(":")[2])
     if alone:
         for name in ("ip", "ip6", "mac_address", "network_alias"):
             if getattr(arguments, name):

@@ -53,21 +53,6 @@ def test_a_container_has_an_address_of_the_default_network_and_a_way_out(host: B
     assert re.search(rf"eth0\s+inet {re.escape(DEFAULT)}", output) and "1 packets received" in output
 
 
-def test_the_default_network_is_what_a_container_has_unless_somebody_says_otherwise(
-    remora: Remora, tmp_path: Path
-) -> None:
-    command = ["run", "--rm", "busybox", "ip", "-o", "-4", "addr"]
-    assert f" {DEFAULT}" in remora(*command)
-    conf = tmp_path / "containers.conf"
-    for netns, expected in (("private", True), ("bridge", True), ("none", False)):
-        conf.write_text(f'[containers]\nnetns = "{netns}"\n')
-        shown = remora.run(*command, env={"CONTAINERS_CONF": str(conf)}).stdout
-        assert (f" {DEFAULT}" in shown) == expected, netns
-    remora("network", "create", "--subnet", "10.90.50.0/24", "other")
-    conf.write_text('[network]\ndefault_network = "other"\n')
-    assert " 10.90.50." in remora.run(*command, env={"CONTAINERS_CONF": str(conf)}).stdout
-
-
 def test_addresses_asked_for_are_given_and_told_when_they_are_taken(remora: Remora) -> None:
     remora("network", "create", "--subnet", "10.90.1.0/24", "--subnet", "fd00:90::/64", "net")
     words = ["--network", "net", "--ip", "10.90.1.7", "--ip6", "fd00:90::7", "--mac-address", "02:00:00:00:00:07"]

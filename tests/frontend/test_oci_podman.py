@@ -141,8 +141,7 @@ def podman(
 def ours(options: tuple[str, ...], folder: Path, rootfs: Path) -> dict[str, Any]:
     parser = ArgumentParser("remora run", interspersed=False)
     table.add_arguments(parser, "run")
-    network = () if "--network" in options else ("--network", "none")
-    arguments = parser.parse_args([*network, *LIMITS, *options, "busybox", "/bin/true"])
+    arguments = parser.parse_args([*LIMITS, *options, "busybox", "/bin/true"])
     settings = Settings(str(folder / "data"), str(folder / "run"), cgroup_manager="cgroupfs")
     spec = request.read(arguments, settings, "run")
     spec["name"] = "test"

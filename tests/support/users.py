@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,10 +39,12 @@ exec cat
 class Users:
     """The namespace; ends, with everybody's files, when the `with` block does.
 
-    enter: words that go into it. etc: its /etc. folder: where all homes are.
+    enter: words that go into it. etc: its /etc. folder: where all homes are. within: words that go into the network and
+    mount namespaces of a private host, where all this is to be.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, within: Sequence[str] = ()) -> None:
+        self._within = list(within)
         self.folder = Path(tempfile.mkdtemp(prefix="users-", dir="/var/tmp"))
         self.folder.chmod(0o755)
         self.etc = self.folder / "etc"
@@ -51,13 +54,14 @@ class Users:
 
     def __enter__(self) -> Self:
         self._holder = subprocess.Popen(
-            ["unshare", "-m", "--propagation", "private", "sh", "-c", SETUP, "sh", self.folder, _closed(), sys.prefix],
+            [*self._within, "unshare", "-m", "--propagation", "private", "sh", "-c", SETUP, "sh"]
+            + [str(self.folder), _closed(), sys.prefix],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"ready\n", "the private mount namespace can't be made"
-        self.enter = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt"]
+        self.enter = ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", f"--net=/proc/{self._holder.pid}/ns/net"]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

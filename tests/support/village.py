@@ -86,6 +86,12 @@ class Person(Remora):
         """`remora ARGUMENTS` on a pty of its own."""
         return Terminal([*self.prefix, str(PROGRAM), *arguments], self.environment, rows, columns)
 
+    def use_network(self, mode: str) -> None:
+        """The network of containers for which none is named."""
+        path = self.home / ".config/containers/containers.conf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'[containers]\nnetns = "{mode}"\n')
+
     def ids(self) -> set[int]:
         """All ids that are this user's: the own one and the ranges."""
         found = {self.uid}
@@ -132,7 +138,9 @@ class Village(Users):
 
     def person(self, name: str, *options: str) -> Person:
         """A new user; options: of useradd."""
-        return Person(self, name, self.add(name, *options))
+        made = Person(self, name, self.add(name, *options))
+        made.use_network("none")  # this machine's may not be touched; and not everybody may open /dev/net/tun
+        return made
 
 
 @contextmanager
