@@ -8,6 +8,7 @@ from remora.frontend.commands import selection, version
 from remora.frontend.container import record as records
 from remora.frontend.container import state as states
 from remora.frontend.errors import RemoraError
+from remora.frontend.networks import definitions
 from remora.frontend.oci import cgroups
 
 TYPE_CHECKING = False
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 EXAMPLE = "remora info --format '{{.host.ociRuntime.name}}'"
 CGROUP2_MAGIC = "cgroup2"
-PROGRAMS = ("skopeo", "crun", "runc", "catatonit", "newuidmap", "newgidmap", "fuse-overlayfs")
+PROGRAMS = (
+    "skopeo crun runc catatonit newuidmap newgidmap fuse-overlayfs netavark aardvark-dns pasta slirp4netns"
+).split()
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -64,6 +67,8 @@ def _host(settings: Settings) -> dict[str, object]:
         "memTotal": memory.get("MemTotal", 0) * 1024,
         "memory": f"{binary_size(memory.get('MemTotal', 0) * 1024)} in all, "
         f"{binary_size(memory.get('MemAvailable', 0) * 1024)} available",
+        "networkBackend": "netavark",
+        "networkDefault": definitions.default_name(settings),
         "ociRuntime": _runtime(settings),
         "os": "linux",
         "rootless": settings.rootless,
@@ -106,6 +111,10 @@ def _program(settings: Settings, name: str) -> str | None:
     from remora.frontend.oci.process import init_program
     from remora.frontend.process import which
 
+    if name in ("netavark", "aardvark-dns"):
+        from remora.frontend.networks import netavark
+
+        return netavark.program(settings, name) or None
     if name == "catatonit":  # distributions keep it out of PATH
         try:
             return init_program(settings)
