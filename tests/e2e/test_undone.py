@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from tests.conftest import DEADLINE, Remora
 from tests.support import host
+from tests.support.helper import SCRIPT as HELPER
 from tests.support.waiting import eventually
 
 # The command `remora` with a part that needs something outside: a lease, and a line in a journal when it is undone.
@@ -27,6 +29,8 @@ def needed(settings, record):
     plan = Plan(record)
     plan.add_execute(["/bin/sh", "-c", "cat >>{folder}/journal"], record.name + "\\n")
     plan.add_unlink("{folder}/lease")
+    if os.environ.get("HELPER"):
+        plan.add_helper("side", ["/bin/sh", "-c", os.environ["HELPER"], plan.pidfile("side"), "{folder}/starts"])
     plan.save()
     with open("{folder}/lease", "x"):
         pass
@@ -158,6 +162,19 @@ def test_a_keeper_killed_alone_leaves_it_to_the_next_start(outside: Outside) -> 
     assert outside.remora("inspect", "-f", "{{.State.ExitCode}}", "web") == "137"
     outside.remora("start", "web")
     assert outside.undone == ["web"] and not outside.lease.exists()
+
+
+def test_a_helper_is_told_and_ended_by_who_removes_a_container_whose_monitor_was_killed(outside: Outside) -> None:
+    outside.remora.environment["HELPER"] = HELPER
+    assert outside.run("run", "-d", "--name", "web", "busybox", "sleep", "1000").returncode == 0
+    (helper,) = json.loads(outside.remora("monitor", "status", "--format", "json", "web"))[0]["Helpers"]
+    assert helper == {"Name": "side", "Pid": helper["Pid"], "Restarts": 0, "Error": ""}
+    assert host.alive(helper["Pid"])
+    lose_monitor(outside.remora, "web")
+    assert host.alive(helper["Pid"])
+    outside.remora("rm", "web")
+    assert not host.alive(helper["Pid"]) and outside.undone == ["web"]
+    assert outside.run_folders() == []
 
 
 def test_a_container_that_ended_without_its_keeper_can_be_started_again(outside: Outside) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from remora.monitor import Connection, _core, core
 from tests.support.box import DEADLINE, Box, received
+from tests.support.helper import Helper
 from tests.support.waiting import eventually
 
 CAP_KILL = 1 << 5
@@ -91,6 +92,20 @@ def test_only_a_log_in_another_users_folder_keeps_the_right_to_write_there(box: 
     told = status(box)
     assert_confined(told["worker_pid"], CAP_KILL | CAP_DAC_OVERRIDE)
     assert told["workers"] == 1
+
+
+def test_neither_helpers_nor_the_clean_up_make_the_worker_do_what_kills_it(box: Box) -> None:
+    helper, out = Helper(box), box.folder / "out"
+    step = ["execute", "", "/bin/sh", "-c", f'until [ -e "{box.folder}/go" ]; do sleep 0.02; done; echo >"{out}"']
+    box.started(*SLEEP, helpers=[helper.configuration], cleanup=[step, ["unlink", str(out)], step]).close()
+    os.kill(helper.pid, signal.SIGKILL)
+    eventually(lambda: helper.starts == 2 and helper.pid, "it is started again", timeout=DEADLINE)
+    with box.connect() as connection:
+        connection.request({"op": "stop", "timeout": 0})
+    assert status(box)["workers"] == 1
+    (box.folder / "go").touch()
+    box.assert_gone()
+    assert out.exists()
 
 
 def requests(box: Box) -> list[Callable[[Connection], object]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -244,6 +246,22 @@ def test_a_recycled_pid_in_a_pid_file_is_nobodys(box: Box, tmp_path: Path) -> No
         cleanup.write(str(tmp_path), [], [str(pidfile)])
         cleanup.finish(str(tmp_path))
         assert host.alive(other.pid)
+
+
+def kept_kb(pids: tuple[int, int]) -> int:
+    """The memory that a monitor's two processes share to keep their state in."""
+    lines = [line for pid in pids for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Shmem:"))
+
+
+def test_a_monitor_without_helpers_has_no_memory_for_them(new_box: Callable[[], Box]) -> None:
+    plain, helped = new_box(), new_box()
+    plain.started(*SLEEP).close()
+    helped.started(*SLEEP, helpers=[Helper(helped).configuration]).close()
+    page = os.sysconf("SC_PAGE_SIZE") // 1024
+    without, with_ = parts(plain), parts(helped)
+    eventually(lambda: kept_kb(without) <= 3 * page, "an idle monitor needs three pages")
+    eventually(lambda: kept_kb(with_) == 4 * page, "and one more for a helper")
 
 
 class Sleeper:
