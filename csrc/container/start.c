@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -75,6 +76,25 @@ static int read_config(struct config *config, struct failure *failure)
 }
 
 /*
+ * What a program gets as stdin in place of a stream is the host's /dev/null: crun gives it to the container's user, and
+ * whoever owns it could change its mode for everybody. Through a read-only mount of it, in our namespace alone, one can
+ * write to the device but not change its inode. Where that can't be had, things are as everywhere else.
+ */
+static void protect_null(void)
+{
+    struct statvfs status;
+    unsigned long flags;
+
+    if (mount("/dev/null", "/dev/null", NULL, MS_BIND, NULL) < 0 || statvfs("/dev/null", &status) < 0)
+        return;
+    /* What it has must be said again: in a user namespace it can't be taken away. */
+    flags = status.f_flag & (ST_NOSUID | ST_NOEXEC | ST_NOATIME | ST_NODIRATIME);
+    if (status.f_flag & ST_RELATIME)
+        flags |= MS_RELATIME;
+    mount(NULL, "/dev/null", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL);
+}
+
+/*
  * A mount namespace of our own with the root file system in it: what is mounted here is seen by nobody else
  * and is gone with the last process of the container, whatever happens to the monitor.
  */
@@ -87,6 +107,7 @@ static int take_rootfs(const struct config *config, struct failure *failure)
     /* Mounts of the host go on arriving, none of ours goes out. */
     if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
         return failure_errno(failure, "make the mount namespace private", "/", -errno);
+    protect_null();
     if (config->rootfs[0] == 0)
         return 0;
     if (mkdir(config->rootfs, 0700) < 0 && errno != EEXIST)

@@ -193,6 +193,25 @@ def test_a_container_sees_no_descriptor_of_the_host(program: Remora) -> None:
     assert listed["0"] == "/dev/null" and listed["1"].startswith("pipe:") and listed["2"].startswith("pipe:")
 
 
+@pytest.mark.parametrize("which", ["runc", "crun"])
+def test_the_host_s_null_device_stays_as_it_is(which: str, program: Remora, crun: Remora | None) -> None:
+    """It is the standard input of an exec without -i; crun gives it away, and its owner may change its mode."""
+    one = program if which == "runc" else crun
+    if one is None:
+        pytest.skip("crun is not installed")
+    before = os.stat("/dev/null")
+    one.run("run", "--rm", "--user", "5", "busybox", "sh", "-c", "echo x >&0; chmod 666 /proc/self/fd/0", status=None)
+    one("run", "-d", "--name", "null", "busybox", "sleep", "1000")
+    for user in ("0", "7"):
+        script = "readlink /proc/self/fd/0; echo x >&0 && chmod 666 /proc/self/fd/0"
+        result = one.run("exec", "--user", user, "null", "sh", "-c", script, status=1)
+        assert result.stdout == "/dev/null\n"
+        assert "Read-only file system" in result.stderr
+    one("rm", "-f", "-t", "0", "null")
+    after = os.stat("/dev/null")
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+
+
 def test_no_more_than_2048_processes_by_default(program: Remora) -> None:
     paths = "/sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max"
     assert program("run", "--rm", "busybox", "sh", "-c", f"cat {paths} 2>/dev/null; true") == "2048"
