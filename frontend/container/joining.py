@@ -38,7 +38,7 @@ def add(settings: Settings, record: ContainerRecord, plan: Plan) -> None:
             if kind == "ipc":
                 _add_shm(process, plan)
         elif mode.startswith("ns:"):
-            plan.add_namespace(name, _file(record, mode[3:], kind))
+            plan.add_namespace(name, _file(settings, record, mode[3:], kind))
 
 
 class _Process:
@@ -79,14 +79,19 @@ class _Process:
         )
 
 
-def _file(record: ContainerRecord, path: str, kind: str) -> int:
+def _file(settings: Settings, record: ContainerRecord, path: str, kind: str) -> int:
+    what = f"starting container {record.name}: joining the namespace {path}"
     try:
-        return namespaces.open_file(path, kind)
+        fd = namespaces.open_file(path, kind)
     except OSError as error:
+        raise RemoraError(f"{what}: {namespaces.complaint(error, kind)}", namespaces.remedy(kind)) from None
+    if settings.rootless and not namespaces.is_within_reach(fd):
+        os.close(fd)
         raise RemoraError(
-            f"starting container {record.name}: joining the namespace {path}: {namespaces.complaint(error, kind)}",
-            namespaces.remedy(kind),
-        ) from None
+            f"{what}: it belongs to another user namespace, an ordinary user can't join it",
+            "join that of a container of your own: container:NAME, or run it as root",
+        )
+    return fd
 
 
 def _add_shm(process: _Process, plan: Plan) -> None:

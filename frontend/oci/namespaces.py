@@ -25,7 +25,7 @@ KINDS = {
     "uts": ("uts", "uts", 0x04000000),
     "cgroupns": ("cgroup", "cgroup", 0x02000000),
 }
-NS_GET_NSTYPE = 0xB703  # ioctl_ns(2)
+NS_GET_USERNS, NS_GET_NSTYPE = 0xB701, 0xB703  # ioctl_ns(2)
 JOINED = ("container:", "ns:")
 
 
@@ -121,6 +121,17 @@ def open_file(name: str, kind: str) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def is_within_reach(fd: int) -> bool:
+    """Whether the namespace belongs to this process's user namespace, or to one below it."""
+    import fcntl
+
+    try:
+        os.close(fcntl.ioctl(fd, NS_GET_USERNS))
+    except PermissionError:
+        return False
+    return True
 
 
 def complaint(error: OSError, kind: str) -> str:

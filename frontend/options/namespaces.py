@@ -101,4 +101,5 @@ def _container(settings: Settings, option: str, name: str, kind: str) -> str:
             f"{option} container:{name}: the IPC namespace of container {other.name} is private",
             "create that one with --ipc shareable",
         )
-    return f"container:{other.id}"
+    # What is the host's there is the host's here, too: nothing to be joined.
+    return "host" if namespaces.mode(other.spec, kind) == "host" else f"container:{other.id}"

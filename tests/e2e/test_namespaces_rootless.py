@@ -1,0 +1,105 @@
+"""Modes of namespaces for an ordinary user: what can be joined is that user's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import host
+from tests.support.commands import SLEEP, said, state
+from tests.support.village import Person, Village, import_image, staying
+from tests.support.waiting import eventually
+
+KINDS = [("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"), ("network", "net"), ("cgroupns", "cgroup")]
+NONE = ("--network", "none")
+
+
+@pytest.fixture(scope="module")
+def somebody(busybox_tar: Path) -> Iterator[Person]:
+    if os.geteuid() != 0:
+        pytest.fail("making users needs root: run the tests with `make test`")
+    with Village() as village:
+        made = village.person("alice")
+        import_image(made, busybox_tar)
+        yield made
+
+
+@pytest.fixture
+def alice(somebody: Person) -> Iterator[Person]:
+    with staying(somebody) as person:
+        yield person
+
+
+@pytest.fixture
+def other(alice: Person) -> str:
+    alice("run", "-d", "--name", "other", "--hostname", "elsewhere", *NONE, *SLEEP)
+    return "other"
+
+
+def outside(alice: Person, file: str) -> str:
+    """The namespace that alice herself is in."""
+    return alice.do("readlink", f"/proc/self/ns/{file}").strip()
+
+
+def network(option: str) -> tuple[str, ...]:
+    return () if option == "network" else NONE
+
+
+@pytest.mark.parametrize(("option", "file"), KINDS)
+def test_host_is_the_hosts_own(alice: Person, option: str, file: str) -> None:
+    words = (f"--{option}", "host", *network(option), "busybox", "readlink", f"/proc/self/ns/{file}")
+    assert alice("run", "--rm", *words) == outside(alice, file)
+
+
+@pytest.mark.parametrize(("option", "file"), KINDS)
+def test_a_namespace_of_an_own_container_is_joined(alice: Person, other: str, option: str, file: str) -> None:
+    theirs = alice("exec", other, "readlink", f"/proc/self/ns/{file}")
+    words = (f"--{option}", f"container:{other}", *network(option), "busybox", "readlink", f"/proc/self/ns/{file}")
+    assert alice("run", "--rm", *words) == theirs
+
+
+def test_with_the_hosts_pids_the_hosts_processes_are_seen_in_proc(alice: Person) -> None:
+    words = ("run", "--rm", "--pid", "host", *NONE, "busybox", "sh", "-c", "ls /proc; echo 1 > /proc/sys/vm/swappiness")
+    result = alice.run(*words, status=1)
+    assert str(os.getpid()) in result.stdout.split()
+
+
+def test_shared_memory_and_processes_are_shared(alice: Person, other: str) -> None:
+    alice("exec", other, "sh", "-c", "echo mine > /dev/shm/segment")
+    joined = ("--ipc", f"container:{other}", "--pid", f"container:{other}", "--uts", f"container:{other}", *NONE)
+    script = "cat /dev/shm/segment; hostname; ps -o args | grep -c '^sleep 1000'"
+    assert alice("run", "--rm", *joined, "busybox", "sh", "-c", script).split() == ["mine", "elsewhere", "1"]
+
+
+def test_it_is_joined_again_by_start_and_restart(alice: Person, other: str) -> None:
+    alice("create", "--name", "late", "--ipc", f"container:{other}", *NONE, *SLEEP)
+    alice("start", "late")
+    theirs = alice("exec", other, "readlink", "/proc/self/ns/ipc")
+    assert alice("exec", "late", "readlink", "/proc/self/ns/ipc") == theirs
+    alice("restart", "-t", "0", "late")
+    assert alice("exec", "late", "readlink", "/proc/self/ns/ipc") == theirs
+    keepers = [int(state(alice, name, "ConmonPid")) for name in (other, "late")]
+    assert len({os.readlink(f"/proc/{keeper}/ns/user") for keeper in keepers}) == 1
+    # The user namespace lives on with the second monitor.
+    alice("rm", "-f", "-t", "0", other)
+    assert alice("exec", "late", "readlink", "/proc/self/ns/ipc") == theirs
+
+
+def test_processes_left_behind_with_the_hosts_pids_are_gone_at_the_end(alice: Person) -> None:
+    before = set(alice.processes())
+    alice("run", "-d", "--name", "one", "--pid", "host", *NONE, "busybox", "sh", "-c", "sleep 4711 & exit 3")
+    assert alice("wait", "one") == "3"
+    eventually(lambda: set(alice.processes()) <= before, "no process of it is left")
+
+
+def test_a_namespace_of_the_host_can_not_be_joined_by_path(alice: Person) -> None:
+    path = f"/proc/{os.getpid()}/ns/uts"
+    alice.village.folder.joinpath("uts").touch()
+    line = said(alice, "run", "--rm", "--uts", f"ns:{path}", *NONE, "busybox", "true")
+    assert "uts" in line and ("permission denied" in line or "another user namespace" in line)
+    assert alice("ps", "-aq") == ""
+    pid = alice.processes()
+    assert not pid or host.alive(pid[0])
