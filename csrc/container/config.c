@@ -237,6 +237,7 @@ static int parse(struct config *config, const char **what)
     config->stop_timeout = msg_int(root, "stop_timeout", 10);
     config->timeout = msg_int(root, "timeout", 0);
     config->passthrough = msg_bool(root, "passthrough", false);
+    config->shared_pids = msg_bool(root, "shared_pids", false);
     config->n_preserved = (unsigned)msg_int(root, *what = "preserve_fds", 0);
     if (config->n_preserved > PRESERVED_MAX)
         return -EINVAL;

@@ -62,6 +62,7 @@ struct config {
     int stop_signal;
     int64_t stop_timeout; /* seconds, -1: for ever */
     int64_t timeout; /* seconds, 0: none */
+    bool shared_pids; /* the pid namespace is not the container's own */
     bool passthrough; /* the container has the spawner's own stdio: three descriptors before the preserved ones */
     unsigned n_namespaces; /* as many descriptors come before the preserved ones */
     const struct config_namespace *namespaces;

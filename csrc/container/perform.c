@@ -14,6 +14,7 @@
 #include "container/monitor.h"
 #include "container/namespaces.h"
 #include "container/runtime.h"
+#include "container/strays.h"
 #include "engine/keeper.h"
 #include "remora.h"
 #include "util/fd.h"
@@ -268,6 +269,8 @@ void native_perform(void *state, struct board *board, struct task *task)
     } else if (task->kind == TASK_CLEAN_UP) {
         clean_up(native, board, task);
     } else if (compose(&command, native, task)) {
+        if (task->kind == TASK_DELETE && native->config.shared_pids)
+            strays_kill(native, board);
         keeper_execute(board, task, command.argv, native->config.environment,
                        task->kind == TASK_RUN && native->config.passthrough ? handed_on : NULL);
     }

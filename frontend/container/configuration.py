@@ -55,6 +55,7 @@ def configuration(
         "cols": columns,
         "log": _log(record),
         "passthrough": logs.is_passthrough(spec),
+        "shared_pids": spec["pid"] != "private",
         "restart": dict(spec["restart"]),
         "stop_signal": spec["stop_signal"],
         "stop_timeout": spec["stop_timeout"],
