@@ -98,6 +98,7 @@ def _resolve(sources: Sources, user: str) -> User:
             raise RemoraError(
                 f"unable to find user {name}: no matching entries in passwd file",
                 hint="name a user of the image, or use a number",
+                status=126,
             )
         login, gid, home = "", 0, "/root" if uid == 0 else "/"
     else:
@@ -172,6 +173,7 @@ def _group_id(sources: Sources, wanted: str) -> int:
         raise RemoraError(
             f"unable to find group {wanted}: no matching entries in group file",
             hint="name a group of the image, or use a number",
+            status=126,
         )
     return gid
 

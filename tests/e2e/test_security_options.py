@@ -152,9 +152,13 @@ def test_a_group_or_user_that_the_image_lacks_is_one_line(remora: Remora) -> Non
         (("--user", "nosuch"), "unable to find user nosuch"),
         (("--user", "user:nosuch"), "unable to find group nosuch"),
     ):
-        result = remora.run("run", "--rm", *option, "busybox", "true", status=125)
+        result = remora.run("run", "--rm", *option, "busybox", "true", status=126)
         assert text in result.stderr and result.stderr.count("\n") == 1
         host.assert_nothing_left(remora, set())
+    remora("run", "-d", "--name", "there", "busybox", "sleep", "1000")
+    result = remora.run("exec", "--user", "nosuch", "there", "true", status=126)
+    assert "unable to find user nosuch" in result.stderr and result.stderr.count("\n") == 1
+    remora("rm", "-f", "-t", "0", "there")
     assert "stands alone" in refused(remora, "--group-add", "keep-groups", "--group-add", "5")
 
 
