@@ -90,6 +90,9 @@ class Bench:
                 name = f"run --rm --network {network}, on a host of its own"
                 say(name)
                 self.rows.append(Row(name, networks.run_true(self.engines, self.rounds, network), "ms", 1e3, half))
+            say("netavark alone")
+            values = networks.bare_netavark(self.remora, self.rounds, host)
+            self.extra["netavark setup and teardown alone, ms"] = [1e3 * value for value in values]
             say("publish latency")
             name = "run -d -p: started -> first answer"
             self.rows.append(Row(name, networks.publish(self.engines, self.rounds, host), "ms", 1e3, half))

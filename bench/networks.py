@@ -7,6 +7,7 @@ rules and definitions of networks are not touched.
 from __future__ import annotations
 
 import functools
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -74,6 +75,47 @@ def run_true(engines: Sequence[Engine], rounds: int, network: str) -> Values:
     """Seconds for `run --rm --network NETWORK IMAGE true`."""
     words = ("run", "--rm", "--network", network, IMAGE, "true")
     return _each(engines, rounds, lambda engine: engine.time(*words))
+
+
+REQUEST = {
+    "container_id": "0" * 64,
+    "container_name": "bare",
+    "networks": {"bare": {"static_ips": ["10.99.0.2"], "interface_name": "eth0"}},
+    "network_info": {
+        "bare": {
+            "name": "bare",
+            "id": "1" * 64,
+            "driver": "bridge",
+            "network_interface": "bare0",
+            "subnets": [{"subnet": "10.99.0.0/24", "gateway": "10.99.0.1"}],
+            "ipv6_enabled": False,
+            "internal": False,
+            "dns_enabled": False,
+            "ipam_options": {"driver": "host-local"},
+        }
+    },
+}
+
+
+def bare_netavark(engine: Engine, rounds: int, host: Sequence[str]) -> list[float]:
+    """Seconds that netavark alone takes to set up, and take back, what `run --rm --network bridge` needs."""
+    request = engine.folder / "netavark.json"
+    request.write_text(json.dumps(REQUEST))
+    words = [*host, "/usr/lib/podman/netavark", "--config", "/run/containers/networks", "--file", str(request)]
+    taken = []
+    for _ in range(rounds):
+        holder = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "echo ready; exec sleep infinity"], stdout=subprocess.PIPE
+        )
+        try:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            netns = f"/proc/{holder.pid}/ns/net"
+            taken.append(sum(engine.timer.time([*words, action, netns]) for action in ("setup", "teardown")))
+        finally:
+            holder.kill()
+            holder.wait()
+    return taken
 
 
 def publish(engines: Sequence[Engine], rounds: int, host: Sequence[str]) -> Values:
