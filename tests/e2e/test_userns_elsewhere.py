@@ -13,6 +13,7 @@ from tests.conftest import Remora
 from tests.support import host
 from tests.support.bridge_host import bridge_host
 from tests.support.commands import SLEEP, said, state
+from tests.support.disk import Disk
 from tests.support.village import Person, Village, import_image, staying
 from tests.support.waiting import eventually
 
@@ -105,14 +106,18 @@ def test_a_bridge_belongs_to_the_containers_namespace(
         machine.assert_nothing_left(remora)
 
 
-def test_layers_that_can_not_be_mapped_are_copied_once(remora: Remora, storage_conf: Path, tmp_path: Path) -> None:
+def over_the_store(storage_conf: Path, folder: Path) -> list[str]:
+    """Words that make layers which can't be mapped: an overlay of the store knows no mapped mounts of itself."""
     store = storage_conf.parent / "storage"
     for name in ("upper", "work"):
-        (tmp_path / name).mkdir()
-    # An overlay knows no mapped mounts of itself.
-    layers = f"lowerdir={store},upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+        (folder / name).mkdir()
+    layers = f"lowerdir={store},upperdir={folder}/upper,workdir={folder}/work"
     script = f'mount -t overlay store -o {layers} {store} && exec "$@"'
-    remora.prefix = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    return ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+
+
+def test_layers_that_can_not_be_mapped_are_copied_once(remora: Remora, storage_conf: Path, tmp_path: Path) -> None:
+    remora.prefix = over_the_store(storage_conf, tmp_path)
     files = "stat -c %u:%g / /bin/busybox; touch /x; chown 5:6 /x; stat -c %u:%g /x"
     remora("run", "--name", "one", *MAP, "busybox", "sh", "-c", files)
     assert remora("logs", "one").splitlines() == ["0:0", "0:0", "5:6"]
@@ -124,3 +129,18 @@ def test_layers_that_can_not_be_mapped_are_copied_once(remora: Remora, storage_c
     assert host.below(remora.root / "shifted" / copy / "users") == [remora("inspect", "-f", "{{.Id}}", "two")]
     remora("stop", "-t", "0", "two")
     eventually(lambda: host.below(remora.root / "shifted") == ["lock"], "the copy goes with its last container")
+
+
+def test_without_room_for_the_copy_the_start_says_so_and_leaves_nothing(
+    remora: Remora, storage_conf: Path, tmp_path: Path
+) -> None:
+    remora.prefix = over_the_store(storage_conf, tmp_path)
+    with Disk(tmp_path / "disk") as disk:
+        remora.environment["REMORA_ROOT"] = str(disk.path / "data")
+        remora.root = disk.path / "data"
+        disk.fill(leave=100)
+        assert "No space left on device" in said(remora, "run", "--rm", *MAP, "busybox", "true")
+        assert host.below(remora.root / "shifted") == ["lock"]
+        assert host.leftovers(remora, set()) == {}
+        disk.free()
+        assert remora("run", "--rm", *MAP, "busybox", "id", "-u") == "0"
