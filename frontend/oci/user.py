@@ -120,7 +120,7 @@ def number(text: str, what: str) -> int | None:
         return None
     value = int(text)
     if value > ID_MAX:
-        raise RemoraError(f"{what} id {text} is too large", hint=f"ids go up to {ID_MAX}")
+        raise RemoraError(f"{what} id {text} is too large", hint=f"ids go up to {ID_MAX}", status=126)
     return value
 
 

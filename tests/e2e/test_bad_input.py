@@ -127,12 +127,12 @@ def test_a_working_directory_that_is_missing_or_no_folder_is_126(clean: Remora) 
 
 @pytest.mark.parametrize("user", ["nosuch", "0:nosuch", "nosuch:0", "4294967296", "-1", "a:b:c"])
 def test_an_unknown_user_or_group_is_named(clean: Remora, user: str) -> None:
-    line = refused(clean, "run", "--rm", f"--user={user}", "busybox", "true")
+    line = refused(clean, "run", "--rm", f"--user={user}", "busybox", "true", status=126)
     assert any(part in line for part in user.split(":"))
 
 
 def test_a_bad_user_of_a_container_that_stays_can_be_seen_and_removed(clean: Remora) -> None:
-    refused(clean, "run", "--name", "c", "-u", "nosuch", "busybox", "true", says=("nosuch",))
+    refused(clean, "run", "--name", "c", "-u", "nosuch", "busybox", "true", status=126, says=("nosuch",))
     clean.run("rm", "-f", "c")
 
 
