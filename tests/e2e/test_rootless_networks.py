@@ -116,6 +116,18 @@ def test_the_world_is_reached_and_names_are_resolved(alice: Person, mode: str) -
     assert world.ANSWER in output, output
 
 
+@pytest.mark.parametrize("userns", ["keep-id", "nomap", "auto"])
+@pytest.mark.parametrize("mode", HELPERS)
+def test_with_a_user_namespace_of_its_own_the_network_is_the_containers(alice: Person, mode: str, userns: str) -> None:
+    words = ("--network", mode, "--userns", userns, "--user", "0", "--cap-add", "NET_ADMIN", "-p", "18080:80")
+    alice("run", "-d", "--name", "web", *words, "busybox", "sh", "-c", SERVER)
+    assert f"hello {HOST}" in alice("exec", "web", "wget", "-qO-", f"http://{WORLD}")
+    eventually(partial(answers, alice, 18080, "served"), "the published port answers")
+    assert alice("exec", "web", "sh", "-c", "ip link set lo mtu 1400 && echo done") == "done"
+    alice("restart", "-t", "0", "web")
+    eventually(partial(answers, alice, 18080, "served"), "the published port answers again")
+
+
 @pytest.mark.parametrize("mode", HELPERS)
 def test_files_name_the_container_and_its_name_servers(alice: Person, mode: str) -> None:
     words = (
