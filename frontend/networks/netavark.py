@@ -119,6 +119,7 @@ class Run:
 
     def __init__(self, settings: Settings, argv: Sequence[str], text: str = "") -> None:
         self._pid = -1
+        _keep_to_ourselves()
         self._out = _memory("netavark", b"")
         source = _memory("request", text.encode("utf-8", "surrogateescape"))
         try:
@@ -149,6 +150,16 @@ class Run:
         if self._out >= 0:
             os.close(self._out)
             self._out = -1
+
+
+def _keep_to_ourselves() -> None:
+    """Descriptors that our caller left open for us are not for aardvark-dns: it would hold them for days."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                os.set_inheritable(int(name), False)
+        except OSError:
+            continue  # that of the listing
 
 
 def _memory(name: str, data: bytes) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Remora
+from tests.conftest import PROGRAM, Remora
 from tests.support import host as hosts
 from tests.support.bridge_host import BridgeHost, bridge_host
 from tests.support.waiting import eventually
@@ -59,6 +60,17 @@ def test_restarts_keep_address_and_ports(remora: Remora) -> None:
     remora.run("run", "--name", "c", *words, status=None)
     shown = {line.split()[3] for line in remora("logs", "c").splitlines()}
     assert len(remora("logs", "c").splitlines()) == 3 and len(shown) == 1
+
+
+def test_a_pipe_of_the_caller_ends_with_the_command(remora: Remora) -> None:
+    """aardvark-dns lives on, and must not keep what somebody waits for to be closed."""
+    read, write = os.pipe()
+    command = [*remora.prefix, str(PROGRAM), "run", "-d", "--name", "c", *WORDS]
+    subprocess.run(command, env=remora.environment, pass_fds=[write], check=True, stdout=subprocess.DEVNULL, timeout=60)
+    os.close(write)
+    os.set_blocking(read, False)
+    assert os.read(read, 1) == b""
+    os.close(read)
 
 
 STAGES: dict[str, Callable[[Remora], bool]] = {
