@@ -122,6 +122,7 @@ static bool compose(struct command *command, const struct native *native, const 
     case TASK_TRY_UPGRADE:
     case TASK_HELP:
     case TASK_CLEAN_UP:
+    default:
         return false;
     }
     add(command, config->id);
