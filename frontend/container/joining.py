@@ -34,7 +34,8 @@ def add(settings: Settings, record: ContainerRecord, plan: Plan) -> None:
         mode = namespaces.mode(spec, kind)
         if mode.startswith("container:"):
             process = _Process(settings, record, namespaces.other(spec, kind), name)
-            plan.add_namespace(name, process.open("ns/" + file))
+            fd = process.open("ns/" + file)
+            plan.add_namespace(name, _checked(record, f"{process.what} {process.name}", fd))
             if kind == "ipc":
                 _add_shm(process, plan)
         elif mode.startswith("ns:"):
@@ -85,11 +86,22 @@ def _file(settings: Settings, record: ContainerRecord, path: str, kind: str) -> 
         fd = namespaces.open_file(path, kind)
     except OSError as error:
         raise RemoraError(f"{what}: {namespaces.complaint(error, kind)}", namespaces.remedy(kind)) from None
-    if settings.rootless and not namespaces.is_within_reach(fd):
+    if settings.rootless and not namespaces.owner(fd):
         os.close(fd)
         raise RemoraError(
             f"{what}: it belongs to another user namespace, an ordinary user can't join it",
             "join that of a container of your own: container:NAME, or run it as root",
+        )
+    return _checked(record, what, fd)
+
+
+def _checked(record: ContainerRecord, what: str, fd: int) -> int:
+    """The descriptor, unless the container's own user namespace keeps it out: the runtime enters that one first."""
+    if record.spec["userns"]["uid_map"] and namespaces.owner(fd) == os.stat("/proc/self/ns/user").st_ino:
+        os.close(fd)
+        raise RemoraError(
+            f"{what}: it does not belong to the user namespace that this container has",
+            "leave out --userns and the maps, or give both containers the same: --userns container:NAME",
         )
     return fd
 

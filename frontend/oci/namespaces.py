@@ -123,15 +123,18 @@ def open_file(name: str, kind: str) -> int:
     return fd
 
 
-def is_within_reach(fd: int) -> bool:
-    """Whether the namespace belongs to this process's user namespace, or to one below it."""
+def owner(fd: int) -> int:
+    """The inode of the user namespace that a namespace belongs to; 0: neither this process's nor one below it."""
     import fcntl
 
     try:
-        os.close(fcntl.ioctl(fd, NS_GET_USERNS))
+        found = fcntl.ioctl(fd, NS_GET_USERNS)
     except PermissionError:
-        return False
-    return True
+        return 0
+    try:
+        return os.fstat(found).st_ino
+    finally:
+        os.close(found)
 
 
 def complaint(error: OSError, kind: str) -> str:

@@ -200,6 +200,29 @@ def test_the_modes_are_shown(remora: Remora, other: str) -> None:
     assert remora("inspect", "-f", "{{.HostConfig.CgroupMode}}", "d") == "private"
 
 
+@pytest.mark.parametrize("kind", ["pid", "ipc", "uts", "network"])
+def test_a_container_with_other_ids_can_not_join_but_one_with_the_same_can(
+    remora: Remora, other: str, kind: str
+) -> None:
+    mapped = ["--uidmap", "0:200000:65536"]
+    line = said(remora, "run", "--rm", *mapped, f"--{kind}", f"container:{other}", "busybox", "true")
+    assert "does not belong to the user namespace that this container has (leave out --userns" in line
+    remora("run", "-d", "--name", "mapped", *mapped, *SLEEP)
+    file = dict(KINDS)[kind]
+    theirs = remora("exec", "mapped", "readlink", f"/proc/self/ns/{file}")
+    same = ["--userns", "container:mapped", f"--{kind}", "container:mapped"]
+    assert namespace(remora, file, *same) == theirs
+
+
+@pytest.mark.parametrize("options", [["--pid"], ["--ipc"], ["--uts"], ["--network"]])
+def test_host_modes_go_with_a_user_namespace(remora: Remora, options: list[str]) -> None:
+    words = ["--uidmap", "0:200000:65536", *options, "host", "busybox", "sh", "-c"]
+    script = "cat /proc/self/uid_map; ls -d /dev/shm /sys/class/net"
+    assert remora("run", "--rm", *words, script).split() == [
+        "0", "200000", "65536", "/dev/shm", "/sys/class/net"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

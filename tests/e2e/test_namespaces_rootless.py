@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import PROGRAM
 from tests.support import host
 from tests.support.commands import SLEEP, said, state
 from tests.support.village import Person, Village, import_image, staying
@@ -93,6 +95,25 @@ def test_processes_left_behind_with_the_hosts_pids_are_gone_at_the_end(alice: Pe
     alice("run", "-d", "--name", "one", "--pid", "host", *NONE, "busybox", "sh", "-c", "sleep 4711 & exit 3")
     assert alice("wait", "one") == "3"
     eventually(lambda: set(alice.processes()) <= before, "no process of it is left")
+
+
+def test_the_login_uid_is_the_users_all_along_the_chain(alice: Person) -> None:
+    script = f'echo {alice.uid} > /proc/self/loginuid && exec "$@"'
+    words = [*alice.entering(script), str(PROGRAM), "run", "-d", "--name", "kept", "--restart", "always", *NONE, *SLEEP]
+    subprocess.run(words, env=alice.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+    keeper = int(state(alice, "kept", "ConmonPid"))
+
+    def login_uids() -> set[str]:
+        pids = [*host.monitor_processes(keeper), int(state(alice, "kept", "Pid"))]
+        return {Path(f"/proc/{pid}/loginuid").read_text() for pid in pids}
+
+    assert login_uids() == {str(alice.uid)}
+    first = int(state(alice, "kept", "Pid"))
+    host.send(first, 9)
+    eventually(lambda: state(alice, "kept", "Pid") not in ("0", str(first)), "it was started again")
+    assert login_uids() == {str(alice.uid)}
+    # In the container the user's number is root's.
+    assert alice("exec", "kept", "cat", "/proc/self/loginuid") == "0"
 
 
 def test_a_namespace_of_the_host_can_not_be_joined_by_path(alice: Person) -> None:
