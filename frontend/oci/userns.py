@@ -133,12 +133,12 @@ def take_over(spec: Spec, uid: int, gid: int) -> None:
     owner = outside(spec, uid, gid) if spec["userns"]["uid_map"] else (uid, gid)
     for item in spec["mounts"]:
         if item["type"] == "bind" and "U" in item["options"]:
-            _change(item["source"], owner)
+            _change(os.path.realpath(item["source"]), owner)  # what is mounted is where a symlink leads
 
 
 def _change(source: str, owner: tuple[int, int]) -> None:
     _change_one(source, owner, None)
-    if not os.path.isdir(source) or os.path.islink(source):
+    if not os.path.isdir(source):
         return
     for _, folders, files, fd in os.fwalk(source, follow_symlinks=False):
         for name in [*folders, *files]:

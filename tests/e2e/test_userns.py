@@ -85,7 +85,8 @@ def test_the_owner_of_a_bound_folder_can_be_changed_to_the_containers_user(remor
 
 def test_without_a_map_the_owner_is_changed_as_well(remora: Remora, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    remora("run", "--rm", "--user", "33:44", "-v", f"{tmp_path / 'file'}:/f:U", "busybox", "true")
+    (tmp_path / "link").symlink_to("file")
+    remora("run", "--rm", "--user", "33:44", "-v", f"{tmp_path / 'link'}:/f:U", "busybox", "true")
     status = (tmp_path / "file").stat()
     assert (status.st_uid, status.st_gid) == (33, 44)
 
@@ -201,6 +202,7 @@ def test_a_namespace_by_path_is_joined(remora: Remora) -> None:
         (("--userns", "auto:size=none"), "auto:size=N"),
         (("--userns", "container:nosuch"), "no such container"),
         ((*MAP, "--user", "70000"), "user 70000"),
+        (("-v", "/etc:/e:U"), "the owner of /etc is the system's business"),
     ],
 )
 def test_what_makes_no_sense_is_told_in_a_line_and_leaves_nothing(
