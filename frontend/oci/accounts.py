@@ -10,7 +10,6 @@ which is made once. The formats are passwd(5) and group(5); which entries there 
 from __future__ import annotations
 
 import os
-import stat
 
 from remora import monitor
 from remora.frontend.errors import RemoraError
@@ -182,17 +181,22 @@ def _has(lines: list[str], number: str) -> bool:
     return any(number in line.split(":", 3)[0:3:2] for line in lines)
 
 
+def _open(root_fd: int, path: str) -> int:
+    try:
+        return users.open_regular(root_fd, path, os.O_RDWR | os.O_APPEND)
+    except FileNotFoundError:
+        return monitor.open_in_root(root_fd, path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+
+
 def _append(root_fd: int, path: str, lines: list[str]) -> bool:
     """Append to a file of the container; False when there is no folder for it, or it is something else."""
     try:
-        fd = monitor.open_in_root(root_fd, path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o644)
+        fd = _open(root_fd, path)
     except OSError:
         return False
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return False
-        broken = status.st_size > 0 and os.pread(fd, 1, status.st_size - 1) != b"\n"
+        size = os.fstat(fd).st_size
+        broken = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
         text = "\n" * broken + "".join(line + "\n" for line in lines)
         os.write(fd, text.encode("utf-8", "surrogateescape"))
         return True

@@ -6,6 +6,7 @@ be regular, and are read up to a bound. Rules and texts are Podman's (reference:
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -124,15 +125,27 @@ def number(text: str, what: str) -> int | None:
     return value
 
 
+def open_regular(root_fd: int, path: str, flags: int) -> int:
+    """Open a plain file as the container sees it. Nothing else is opened: a device of an image may act on that alone.
+
+    Raises OSError (EINVAL for what is no plain file).
+    """
+    found = monitor.open_in_root(root_fd, path, os.O_PATH)
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise OSError(errno.EINVAL, "no plain file")
+        return os.open(f"/proc/self/fd/{found}", flags | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+
+
 def _read(root_fd: int, path: str) -> list[str]:
     """The lines of a file in the container; none when it is missing or no regular file."""
     try:
-        fd = monitor.open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = open_regular(root_fd, path, os.O_RDONLY)
     except OSError:
         return []
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return []
         parts = []
         left = FILE_MAX
         while left > 0 and (part := os.read(fd, min(left, 1 << 16))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,15 @@ def test_fifo_in_the_place_of_passwd_does_not_block(root: Root) -> None:
     (root.path / "etc/passwd").unlink()
     os.mkfifo(root.path / "etc/passwd")
     assert user.resolve(root.fd, "5").uid == 5
+
+
+def test_a_device_in_the_place_of_passwd_is_not_opened(root: Root) -> None:
+    """What opening does is seen with a device that nobody may open: number 0:0 has no driver (ENXIO)."""
+    (root.path / "etc/passwd").unlink()
+    os.mknod(root.path / "etc/passwd", 0o600 | stat.S_IFCHR, os.makedev(0, 0))
+    assert user.resolve(root.fd, "5").uid == 5
+    with pytest.raises(OSError, match="no plain file"):
+        user.open_regular(root.fd, "/etc/passwd", os.O_RDONLY)
 
 
 def test_without_files_only_numbers_work(tmp_path: Path) -> None:
