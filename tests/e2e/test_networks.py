@@ -106,6 +106,14 @@ def test_hundred_starts_at_once_get_hundred_addresses(host: BridgeHost, remora: 
     host.sh(f"busybox ping -c1 -W5 {given[7]}")
 
 
+def test_networks_made_at_once_have_names_bridges_and_subnets_of_their_own(remora: Remora) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda _: remora("network", "create"), range(8)))
+    made = json.loads(remora("network", "inspect", *names))
+    for values in (names, [one["network_interface"] for one in made], [one["subnets"][0]["subnet"] for one in made]):
+        assert len(set(values)) == 8
+
+
 # ---- names ----
 
 
@@ -147,6 +155,26 @@ def test_hosts_and_resolv_conf_say_what_was_asked_for(host: BridgeHost, remora: 
     assert given == "search example.org\nnameserver 192.0.2.9\noptions ndots:3"
     image = remora("run", "--rm", "--network", "bridge", "--no-hosts", "busybox", "sh", "-c", "cat /etc/hosts; true")
     assert "host.containers.internal" not in image
+
+
+def test_containers_conf_has_its_say_about_names(remora: Remora, tmp_path: Path) -> None:
+    conf, base = tmp_path / "containers.conf", tmp_path / "hosts"
+    base.write_text("192.0.2.50 printer\n")
+    settings = ['dns_servers = ["192.0.2.9"]', 'dns_searches = ["ex.org"]', 'dns_options = ["ndots:3"]']
+    settings += [f'base_hosts_file = "{base}"', 'host_containers_internal_ip = "192.0.2.51"']
+    conf.write_text("[containers]\n" + "\n".join(settings))
+    show = ["run", "--rm", "--network", "bridge", "busybox", "cat"]
+    env = {"CONTAINERS_CONF": str(conf)}
+    assert remora.run(*show, "/etc/resolv.conf", env=env).stdout == (
+        "search ex.org\nnameserver 192.0.2.9\noptions ndots:3\n"
+    )
+    hosts = remora.run(*show, "/etc/hosts", env=env).stdout
+    assert "192.0.2.50\tprinter\n192.0.2.51\thost.containers.internal" in hosts
+    conf.write_text("[containers]\nno_hosts = true\n")
+    assert "host.containers.internal" not in remora.run(*show, "/etc/hosts", env=env, status=None).stdout
+    conf.write_text("[containers]\nno_hosts = 3\n")
+    result = remora.run(*show, "/etc/hosts", env=env, status=125)
+    assert f"wrong value 3 for [containers] no_hosts in {conf}" in result.stderr
 
 
 # ---- several networks ----
