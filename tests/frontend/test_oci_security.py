@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from remora.frontend.container import spec as specs
 from remora.frontend.errors import RemoraError
@@ -269,3 +272,57 @@ def test_a_copy_has_the_image_s_lines_and_is_made_once(root: int, tmp_path: Path
             copy.write_text(copy.read_text() + "new:x:9:9::/:/bin/sh\n")
     assert copy.read_text().endswith("new:x:9:9::/:/bin/sh\n")
     assert "55" not in (tmp_path / "root/etc/passwd").read_text()
+
+
+# ---- anything at all --------------------------------------------------------------------------
+
+PROFILE = """{
+    "defaultAction": "SCMP_ACT_ERRNO", "defaultErrno": "ENOSYS", "defaultErrnoRet": 38,
+    "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}],
+    "syscalls": [
+        {"names": ["a", "b"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8", "arches": ["amd64"]}},
+        {"name": "c", "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "excludes": {"caps": ["CAP_KILL"]},
+         "args": [{"index": 0, "value": 8, "valueTwo": 0, "op": "SCMP_CMP_EQ"}]}
+    ]
+}"""
+VALUES = ["null", "true", "[]", "{}", "[[]]", '""', "-1", "1e999", '"x"', '{"a": 1}', ""]
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_profile_is_taken_or_refused_with_a_place(data: st.DataObject, tmp_path: Path) -> None:
+    tokens = [(match.start(), match.end()) for match in re.finditer(r'"[^"]*"|\d+|[\[\]{},:]', PROFILE)]
+    text = PROFILE
+    start, end = data.draw(st.sampled_from(tokens))
+    text = text[:start] + data.draw(st.sampled_from(VALUES) | st.text(max_size=3)) + text[end:]
+    path = tmp_path / "profile.json"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    complaint = ""
+    try:
+        seccomp_check.check(str(path), seccomp.read(str(path)))
+    except RemoraError as error:
+        complaint = error.message
+    if not complaint:
+        seccomp.section(str(path), ["CAP_KILL"], "x86_64")  # what passes the check can be converted
+        return
+    found = re.search(r", line (\d+), column (\d+): ", complaint)
+    assert found, complaint
+    lines = path.read_bytes().decode(errors="replace").split("\n")
+    assert 1 <= int(found[1]) <= len(lines) and 1 <= int(found[2]) <= len(lines[int(found[1]) - 1]) + 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=30), st.sampled_from(["", "net.", "kernel.", "/dev/null:", "c 1:3 ", "seccomp=", "mask="]))
+def test_any_text_is_taken_or_refused(text: str, start: str) -> None:
+    for act in (
+        lambda: sysctls.parse("x", [start + text], {}),
+        lambda: devices.parse("x", start + text),
+        lambda: devices.rule("x", start + text),
+        lambda: capabilities.parse("x", [start + text]),
+        lambda: accounts.check_entry("x", start + text, 4),
+        lambda: security.SecurityOptions([start + text]),
+    ):
+        try:
+            act()
+        except RemoraError:
+            pass
