@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,18 @@ def test_the_monitor_starts_it_again_with_the_same_map(remora: Remora) -> None:
     remora("run", "-d", "--name", "one", "--restart", "always", *MAP, "busybox", "sh", "-c", script)
     eventually(lambda: remora("logs", "one").count("\n") == 1, "the second run has written its line")
     assert [line.split() for line in remora("logs", "one").splitlines()] == [["0", str(FIRST), "65536"]] * 2
+
+
+def test_a_monitor_that_was_upgraded_or_lost_its_worker_goes_on(remora: Remora) -> None:
+    remora("run", "-d", "--name", "one", "--restart", "always", *MAP, *SLEEP)
+    remora("monitor", "upgrade", "one")
+    keeper = int(state(remora, "one", "ConmonPid"))
+    host.send(host.monitor_processes(keeper)[1], signal.SIGKILL)
+    assert remora("exec", "--user", "7", "one", "sh", "-c", "id -u; stat -c %u /bin/busybox") == "7\n0"
+    before = state(remora, "one", "Pid")
+    host.send(int(before), signal.SIGKILL)
+    eventually(lambda: state(remora, "one", "Pid") not in ("0", before), "it is started again")
+    assert remora("exec", "one", "cat", "/proc/self/uid_map").split() == ["0", str(FIRST), "65536"]
 
 
 @pytest.mark.parametrize(
