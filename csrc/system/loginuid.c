@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "system/loginuid.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "util/fd.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* asm-generic/socket.h, kernel 6.5 */
+#endif
 
 static bool read_file(const char *path, char text[LOGINUID_SIZE])
 {
@@ -20,6 +26,22 @@ static bool read_file(const char *path, char text[LOGINUID_SIZE])
     return strspn(text, "0123456789") == (size_t)n;
 }
 
+/*
+ * Has the peer ended? Then its pid may be somebody else's by now. Before kernel 6.5 nobody can say: a client waits for
+ * its reply, so it is there.
+ */
+static bool is_gone(int socket)
+{
+    CLEANUP_FD int fd = -1;
+    socklen_t size = sizeof(fd);
+    struct pollfd ended;
+
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) < 0)
+        return errno != ENOPROTOOPT;
+    ended = (struct pollfd){.fd = fd, .events = POLLIN};
+    return poll(&ended, 1, 0) != 0;
+}
+
 bool loginuid_of_peer(int socket, char text[LOGINUID_SIZE])
 {
     struct ucred peer = {0};
@@ -29,7 +51,9 @@ bool loginuid_of_peer(int socket, char text[LOGINUID_SIZE])
     if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.pid <= 0)
         return false;
     snprintf(path, sizeof(path), "/proc/%d/loginuid", (int)peer.pid);
-    return read_file(path, text) && read_file("/proc/self/loginuid", own) && strcmp(text, own) != 0;
+    if (!read_file(path, text) || is_gone(socket))
+        return false;
+    return read_file("/proc/self/loginuid", own) && strcmp(text, own) != 0;
 }
 
 void loginuid_become(const char text[LOGINUID_SIZE])
