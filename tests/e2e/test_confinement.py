@@ -57,14 +57,18 @@ class Host:
         self.name = f"remora-test-{os.getpid()}"
         self.socket.bind("\0" + self.name)
         self.socket.listen()
-        self.key = attempts.call("add_key", b"user", KEY.encode(), b"secret", 6, attempts.KEY_SESSION)
+        self.keys = {
+            ring: attempts.call("add_key", b"user", KEY.encode(), b"secret", 6, ring)
+            for ring in (attempts.KEY_SESSION, attempts.KEY_USER)
+        }
 
     def environment(self) -> list[str]:
         pairs = {"HOST_PID": os.getpid(), "HOST_KEY": KEY, "HOST_SOCKET": self.name}
         return [word for name, value in pairs.items() for word in ("-e", f"{name}={value}")]
 
     def close(self) -> None:
-        attempts.call("keyctl", 9, self.key, attempts.KEY_SESSION)  # KEYCTL_UNLINK
+        for ring, key in self.keys.items():
+            attempts.call("keyctl", 9, key, ring)  # KEYCTL_UNLINK
         self.socket.close()
 
 

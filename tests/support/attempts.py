@@ -40,6 +40,7 @@ NUMBERS = {
 }
 KEYCTL_SEARCH = 10
 KEY_SESSION = -3
+KEY_USER = -4
 NEW = {"mount": 0x20000, "uts": 0x4000000, "ipc": 0x8000000, "user": 0x10000000, "pid": 0x20000000, "net": 0x40000000}
 MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
 PTRACE_ATTACH = 16
@@ -156,6 +157,10 @@ def search_key() -> None:
     call("keyctl", KEYCTL_SEARCH, KEY_SESSION, b"user", os.environ["HOST_KEY"].encode(), 0)
 
 
+def search_user_key() -> None:
+    call("keyctl", KEYCTL_SEARCH, KEY_USER, b"user", os.environ["HOST_KEY"].encode(), 0)
+
+
 def adjust_clock() -> None:
     c("adjtimex", ctypes.create_string_buffer(struct.pack("I", 0x0004) + bytes(252)))  # ADJ_MAXERROR
 
@@ -245,6 +250,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "mount a tmpfs in a user namespace of its own": lambda: mount_in_namespace(b"tmpfs", b"/tmp"),
     "mount a /proc without masks in a user namespace of its own": lambda: mount_in_namespace(b"proc", b"/proc"),
     "mount a writable /sys in a user namespace of its own": lambda: mount_in_namespace(b"sysfs", b"/sys"),
+    "find a key that belongs to the caller's user": search_user_key,
     "change the owner of its files": change_owner,
     "change its root folder (chroot)": lambda: os.chroot("/tmp"),
     "become another user": lambda: os.setuid(1000),
