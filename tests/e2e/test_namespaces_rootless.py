@@ -124,3 +124,28 @@ def test_a_namespace_of_the_host_can_not_be_joined_by_path(alice: Person) -> Non
     assert alice("ps", "-aq") == ""
     pid = alice.processes()
     assert not pid or host.alive(pid[0])
+
+
+def test_settings_are_the_machines_and_the_users_own_above_them(alice: Person) -> None:
+    system = alice.village.etc / "containers"
+    own = alice.home / ".config/containers"
+    script = "umask; df -k /dev/shm | tail -n 1 | awk '{print $2}'; echo $FROM"
+    words = ("run", "--rm", *NONE, "busybox", "sh", "-c", script)
+    before = alice(*words).split()
+    (system / "containers.conf").write_text('[containers]\numask = "0027"\nshm_size = "2m"\nenv = ["FROM=machine"]\n')
+    (system / "containers.conf.d").mkdir()
+    (system / "containers.conf.d/50.conf").write_text('[containers]\nshm_size = "3m"\n')
+    own.mkdir(parents=True, exist_ok=True)
+    (own / "containers.conf").write_text('[containers]\nenv = ["FROM=user"]\n')
+    try:
+        assert before == ["0022", "65536"]
+        assert alice(*words).split() == ["0027", "3072", "user"]
+        (own / "containers.conf").write_text('[containers]\numask = "wrong"\n')
+        line = said(alice, *words)
+        assert f'invalid mask "wrong" for [containers] umask in {own}/containers.conf' in line
+        (own / "containers.conf").chmod(0)
+        assert f"Permission denied: {own}/containers.conf (make it readable)" in said(alice, *words)
+    finally:
+        (system / "containers.conf").unlink()
+        (system / "containers.conf.d/50.conf").unlink()
+        (own / "containers.conf").unlink()
