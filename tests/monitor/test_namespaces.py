@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from remora import monitor
 from remora.monitor import RequestFailed
+from tests.conftest import TREE
 from tests.support import host
 from tests.support.box import DEADLINE, Box, received
 from tests.support.namespaces import Holder, identity, of_process
@@ -182,3 +185,39 @@ def test_a_worker_that_takes_over_closes_strange_descriptors_at_their_old_number
         eventually(partial(host.dead, worker), "it is dead")
         assert box.status()["status"] == "running"
     eventually(lambda: len(os.listdir(f"/proc/{keeper}/fd")) == before, "as many descriptors as before")
+
+
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from tests.support.box import Box, boxes
+from tests.support.namespaces import Holder, of_process
+
+with boxes(Path(sys.argv[1]), Path(sys.argv[2])) as made, Holder("network") as holder:
+    box = Box(Path(sys.argv[1]), Path(sys.argv[2]))
+    made.append(box)
+    box.namespaces = {"network": holder.open("network")}
+    box.started("sleep", "1000").close()
+    assert of_process(box.status()["pid"], "network") == of_process(holder.pid, "network")
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert str(box.data) not in mounts
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--mount", "--propagation", "shared"), ("--user", "--map-root-user", "--mount", "--propagation", "unchanged")],
+    ids=["shared mounts", "user namespace"],
+)
+def test_it_is_the_same_elsewhere(tmp_path: Path, busybox_root: Path, options: tuple[str, ...]) -> None:
+    """A host that shares its mounts, as one with systemd does, gets none of ours; and all works the same where keeper,
+    worker and runtime are in a user namespace, as an ordinary user's are."""
+    result = subprocess.run(
+        ["unshare", *options, sys.executable, "-c", ELSEWHERE, tmp_path, busybox_root],
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+    assert result.returncode == 0, result.stderr

@@ -14,6 +14,7 @@ from remora.monitor import Connection
 from tests.conmon.caller import Caller
 from tests.support import host
 from tests.support.box import DEADLINE, Box
+from tests.support.helper import Helper
 from tests.support.waiting import eventually
 from tests.survival.conftest import BoxFactory
 from tests.survival.conmon_phases import parts_of as conmon_parts_of
@@ -78,6 +79,7 @@ CASES: dict[str, Callable[[Box], Connection]] = {
     "tty": lambda box: box.started("sleep", "1000", tty=True),
     "attached": lambda box: box.started("cat", stdin=True, attach={"stdin": True, "block": True}),
     "attached tty": lambda box: box.started("cat", tty=True, stdin=True, attach={"stdin": True}),
+    "helped": lambda box: box.started("sleep", "1000", helpers=[Helper(box).configuration]),
     "restarting": lambda box: box.started("sleep", "1000", restart={"policy": "always", "max": 0}),
 }
 
