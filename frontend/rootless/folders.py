@@ -57,12 +57,29 @@ def runtime(environ: Mapping[str, str], uid: int) -> str:
     if given.startswith("/"):
         return given.rstrip("/")
     usual = f"/run/user/{uid}"
+    mine = os.geteuid()  # inside, the user is 0
     try:
-        if os.stat(usual).st_uid == uid:
+        if os.stat(usual).st_uid == mine:
             return usual
     except OSError:
         pass
-    return f"/tmp/remora-{uid}"
+    last = f"/tmp/remora-{uid}"
+    _check_own(
+        last, uid, mine
+    )  # also for who only reads: what is found there is believed, and its sockets are talked to
+    return last
+
+
+def _check_own(path: str, uid: int, mine: int) -> None:
+    """Raise RemoraError when a folder below /tmp is there and is not the user's own."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != mine or status.st_mode & 0o077:
+        raise RemoraError(
+            f"using the run folder {path}: it is not a folder of user {uid} alone", "remove it, or set XDG_RUNTIME_DIR"
+        )
 
 
 def run(environ: Mapping[str, str], uid: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,6 +129,25 @@ def test_signals_renaming_and_listing_work_from_outside(alice: Person) -> None:
     assert alice("wait", "after") == "6"
     assert alice("logs", "after") == "ready\ngot"
     assert alice("ps", "-a", "--format", "{{.Names}} {{.Status}}").startswith("after Exited (6)")
+
+
+def test_a_monitor_goes_on_as_the_installed_program(alice: Person) -> None:
+    alice("run", "-d", "--name", "old", "busybox", "sh", "-c", "trap 'exit 4' TERM; while :; do sleep 0.05; done")
+    keeper = state(alice, "old", "ConmonPid")
+    assert alice("monitor", "upgrade", "--all")
+    assert state(alice, "old", "ConmonPid") == keeper
+    assert alice("exec", "old", "id", "-u") == "0"
+    alice("stop", "old")
+    assert alice("wait", "old") == "4"
+
+
+def test_a_killed_worker_is_replaced(alice: Person) -> None:
+    alice("run", "-d", "--name", "worker", "busybox", *SLEEP[1:])
+    keeper, worker = host.monitor_processes(int(state(alice, "worker", "ConmonPid")))
+    host.send(worker, signal.SIGKILL)
+    assert alice("exec", "worker", "id", "-u") == "0"
+    assert host.monitor_processes(keeper)[1] != worker
+    alice("rm", "-f", "-t", "0", "worker")
 
 
 def test_a_container_is_restarted_by_its_policy(alice: Person) -> None:

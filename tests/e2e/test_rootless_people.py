@@ -89,7 +89,16 @@ def test_without_a_run_time_folder_it_is_one_below_tmp_that_must_be_the_users_ow
     for trap in (f"mkdir -m 0777 /tmp/remora-{alice.uid}", f"ln -s {alice.home} /tmp/remora-{alice.uid}"):
         trapped = alice.altered(*EMPTY_TMP, trap)
         del trapped.environment["XDG_RUNTIME_DIR"]
-        assert "is not a folder of user" in said(trapped, "run", "--rm", "busybox", "true")
+        for command in (("run", "--rm", "busybox", "true"), ("ps",), ("attach", "mine")):
+            assert "is not a folder of user" in said(trapped, *command)
+
+
+def test_the_users_own_folder_of_systemd_is_found_without_the_variable(alice: Person) -> None:
+    folder = f"/run/user/{alice.uid}"
+    there = alice.altered("mount -t tmpfs run /run", f"mkdir -p {folder}", f"chown {alice.uid} {folder}")
+    del there.environment["XDG_RUNTIME_DIR"]
+    script = f"remora run --rm busybox true && ls {folder} && remora info --format '{{{{.store.images.runRoot}}}}'"
+    assert there.do("sh", "-c", script).split() == ["remora", f"{folder}/containers"]
 
 
 # ---- without ranges ---------------------------------------------------------------------------
