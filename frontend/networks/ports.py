@@ -56,8 +56,15 @@ class Bound:
 def bind(settings: Settings, ports: Sequence[Port], ipv6: bool) -> Bound:
     """Bind all ports. ipv6: those of all addresses are those of IPv6, too.
 
-    Raises RemoraError naming the first that can't be had, and who has it.
+    Raises RemoraError naming the first that can't be had, and who has it; or one of IPv6 that would lead nowhere.
     """
+    for port in ports:
+        if ":" in port["host_ip"] and not ipv6:
+            raise RemoraError(
+                f"publishing port [{port['host_ip']}]:{port['host_port'] or 'any'}/{port['protocol']}: none of the "
+                "container's networks has IPv6",
+                "`remora network create --ipv6` makes one that has",
+            )
     sockets: list[int] = []
     resolved: list[Port] = []
     try:

@@ -57,6 +57,9 @@ def test_ipv6_ports_are_published_on_networks_that_have_it(host: BridgeHost, rem
     remora("network", "create", "--ipv6", "net")
     serve(remora, "web", "--network", "net", "-p", "18080:80")
     eventually(lambda: get(host, "http://[2001:db8:1::2]:18080", world=True), "it answers")
+    words = ["run", "--rm", "--network", "bridge", "-p", "[::1]:18081:80", "busybox", "true"]
+    result = remora.run(*words, status=125)
+    assert "[::1]:18081/tcp: none of the container's networks has IPv6" in result.stderr
 
 
 def test_a_range_leads_to_a_range_and_udp_to_udp(host: BridgeHost, remora: Remora) -> None:
