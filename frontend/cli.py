@@ -68,6 +68,7 @@ COMMANDS: dict[str, Command] = {
 HIDDEN: dict[str, Command] = {
     "_unshift": Command("unshift", "Remove shifted copies of images that nobody uses"),
     "_slirp": Command("slirp", "Start slirp4netns for a container"),
+    "_uplink": Command("uplink", "See to slirp4netns of the user's bridge networks"),
     "_unguard": Command("unguard", "Let go of an image that nobody uses"),
 }
 
@@ -136,7 +137,9 @@ GLOBAL_VALUES = {
 INTERRUPTED = 130
 # What an ordinary user can do only in a namespace of their own: giving files to other ids. `create`, `exec`, `restart`,
 # `rm`, `run` and `start` enter one by themselves, the others only read, or talk to monitors.
-ENTERING = frozenset(("import", "load", "pull", "rmi", "save"))
+ENTERING = frozenset(
+    ("import", "load", "network_connect", "network_disconnect", "network_reload", "pull", "rmi", "save")
+)
 
 
 def entry() -> NoReturn:

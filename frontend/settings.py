@@ -69,6 +69,7 @@ class Settings:
         "gid",
         "home",
         "entered",
+        "joining",
         "_conf",
     )
 
@@ -96,6 +97,7 @@ class Settings:
         self.gid = gid
         self.home = home_folder(self.environ, uid)
         self.entered = entered
+        self.joining = -1  # networks/rootless_bridge.py: held while a container joins the user's bridges
         self._conf: Configuration | None = None
 
     @property

@@ -71,7 +71,7 @@ def _finish_networks(run_dir: str) -> None:
     from remora.frontend.settings import Settings
 
     folder, _, container_id = run_dir.rpartition("/")
-    stale.finish(Settings(run=folder), container_id)
+    stale.finish(Settings(run=folder, rootless=os.path.isdir(folder + "/networks/rootless")), container_id)
 
 
 def _read(name: str) -> bytes:

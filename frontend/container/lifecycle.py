@@ -147,7 +147,12 @@ def start(
             pass  # removed by somebody already
         except OSError as error:
             _warn(f"container {record.name} runs, but its record may not survive a power cut: {os_error_text(error)}")
-    return Started(connection, _await_start(settings, record, connection, attach), built.warnings)
+    pid = _await_start(settings, record, connection, attach)
+    if settings.joining >= 0:
+        from remora.frontend.networks import rootless_bridge
+
+        rootless_bridge.settled(settings)
+    return Started(connection, pid, built.warnings)
 
 
 def _plan(settings: Settings, record: ContainerRecord) -> Plan | None:

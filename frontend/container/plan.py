@@ -40,6 +40,7 @@ class Plan:
         "attach",
         "space",
         "_namespaces",
+        "_further",
         "_mounts",
     )
 
@@ -54,6 +55,7 @@ class Plan:
         self.attach: Attach | None = None
         self.space: Space | None = None
         self._namespaces: dict[str, int] = {}
+        self._further: dict[str, tuple[str, int]] = {}
         self._mounts: dict[str, int] = {}
 
     @property
@@ -72,6 +74,11 @@ class Plan:
         self._namespaces[kind] = fd
         return namespace_path(self.data_dir, kind)
 
+    def hold_namespace(self, name: str, kind: str, fd: int) -> str:
+        """A namespace that is not the container's, but has to live as long; `fd` is taken. The path at which it is."""
+        self._further[name] = kind, fd
+        return namespace_path(self.data_dir, name)
+
     def add_mount(self, name: str, fd: int) -> str:
         """A detached mount, which is taken, to be attached in the monitor's mount namespace; the path at which."""
         self._mounts[name] = fd
@@ -86,7 +93,10 @@ class Plan:
     def handed_over(self) -> list[dict[str, str]]:
         """The configuration's `namespaces`, in the order of `descriptors`."""
         mounts = [{"type": "mount", "path": path} for path in self.mounts.values()]
-        return [{"type": kind, "path": path} for kind, path in self.namespaces.items()] + mounts
+        further = [
+            {"type": kind, "path": namespace_path(self.data_dir, name)} for name, (kind, _) in self._further.items()
+        ]
+        return [{"type": kind, "path": path} for kind, path in self.namespaces.items()] + further + mounts
 
     @property
     def namespaces(self) -> dict[str, str]:
@@ -95,7 +105,7 @@ class Plan:
 
     @property
     def descriptors(self) -> list[int]:
-        return [*self._namespaces.values(), *self._mounts.values()]
+        return [*self._namespaces.values(), *(fd for _, fd in self._further.values()), *self._mounts.values()]
 
     def pidfile(self, name: str) -> str:
         """Where the helper of this name has to leave its pid."""
@@ -150,6 +160,7 @@ class Plan:
         self._namespaces.clear()
         if self.space is not None:
             self.space.close()
+        self._further.clear()
         self._mounts.clear()
 
 

@@ -36,7 +36,7 @@ SHORT = 12
 class Attach:
     """The networks of one start. `close` when the monitor has been spawned, or when it came to nothing."""
 
-    __slots__ = ("settings", "record", "wanted", "bound", "_lock", "_run", "_netns")
+    __slots__ = ("settings", "record", "wanted", "bound", "_lock", "_run", "_netns", "_uplink")
 
     def __init__(self, settings: Settings, record: ContainerRecord) -> None:
         self.settings = settings
@@ -46,6 +46,7 @@ class Attach:
         self._lock: definitions.Lock | None = None
         self._run: netavark.Run | None = None
         self._netns = -1
+        self._uplink = ""
 
     def begin(self, plan: Plan, user_fd: int = -1) -> None:
         """Do all that can fail early, and start netavark. user_fd: the user namespace that the network's one is to
@@ -56,17 +57,24 @@ class Attach:
         """
         settings, record = self.settings, self.record
         networks = [definitions.load(settings, use["name"]) for use in record.spec["networks"]]
-        os.makedirs(netavark.RUN, 0o755, exist_ok=True)
+        os.makedirs(netavark.run_folder(settings), 0o755, exist_ok=True)
         plan.add_execute(["/bin/sh", write_script(settings, record, [])])
         plan.save()
         if record.spec["ports"]:
-            ipv6 = any(network["ipv6_enabled"] for network in networks)
+            ipv6 = any(network["ipv6_enabled"] for network in networks) and not settings.rootless
             self.bound = ports.bind(settings, record.spec["ports"], ipv6)
+        told = self.bound.ports
+        if settings.rootless:
+            from remora.frontend.networks import rootless_bridge
+
+            self._uplink = rootless_bridge.prepare(settings, record, plan, self.bound.ports)
+            self.bound.close()  # slirp4netns listens
+            told = [{**port, "host_ip": ""} for port in told]
         names = interfaces(record.spec["networks"])
         for use, network, interface in zip(record.spec["networks"], networks, names, strict=True):
             taken = leases.take(settings, network, record.id, [use["ip"], use["ip6"]], stale.reclaimer(settings))
             self.wanted.append(Wanted(network, taken, aliases(record, use["aliases"]), interface, use["mac"]))
-        write_request(settings, record, netavark.request(record.id, record.name, self.wanted, self.bound.ports))
+        write_request(settings, record, netavark.request(record.id, record.name, self.wanted, told))
         write_script(settings, record, lease_paths(settings, self.wanted))
         self._netns = monitor.make_namespaces(["network"], user_fd)[0]
         plan.add_namespace("network", os.dup(self._netns))
@@ -79,7 +87,8 @@ class Attach:
 
     def _command(self, action: str) -> list[str]:
         path = f"/proc/{os.getpid()}/fd/{self._netns}"
-        return netavark.command(self.settings, action, path, request_path(self.settings, self.record.id))
+        request = request_path(self.settings, self.record.id)
+        return netavark.command(self.settings, action, path, request, self._uplink)
 
     def finish(self) -> None:
         """Await netavark and write down what it made. Raises RemoraError when it failed; nothing is left then."""

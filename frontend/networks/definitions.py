@@ -86,7 +86,12 @@ def is_name(text: str) -> bool:
 
 def folder(settings: Settings) -> str:
     """Where the definitions lie."""
-    return settings.conf.text("network", "network_config_dir") or SYSTEM_FOLDER
+    given = settings.conf.text("network", "network_config_dir")
+    if given or not settings.rootless:
+        return given or SYSTEM_FOLDER
+    from remora.frontend.rootless import folders
+
+    return f"{folders.shared_data(settings.environ, settings.uid)}/containers/storage/networks"
 
 
 def default_name(settings: Settings) -> str:

@@ -46,7 +46,7 @@ def take(settings: Settings, network: Network, container_id: str, wanted: Sequen
     chosen = _assign(name, subnets, [address for address in wanted if address])
     place = folder(settings, name)
     made: list[str] = []
-    foreign = _foreign(name)
+    foreign = _foreign(settings, name)
     try:
         lock = monitor.lock(place, wait=True)
         try:
@@ -161,15 +161,15 @@ def _claim(place: str, address: str, container_id: str) -> bool:
     return True
 
 
-def _foreign(network: str) -> set[str]:
+def _foreign(settings: Settings, network: str) -> set[str]:
     """The addresses that Podman's containers have."""
     from remora.frontend.networks import netavark
 
-    if not os.path.exists(f"{netavark.RUN}/{PODMANS}"):
+    if not os.path.exists(f"{netavark.run_folder(settings)}/{PODMANS}"):
         return set()
     from remora.frontend.networks import podman
 
-    return podman.taken(f"{netavark.RUN}/{PODMANS}", network)
+    return podman.taken(f"{netavark.run_folder(settings)}/{PODMANS}", network)
 
 
 def _exactly(place: str, name: str, address: str, container_id: str, reclaim: Reclaim, foreign: Collection[str]) -> str:

@@ -186,7 +186,13 @@ def _run(
 ) -> dict[str, object]:
     text = netavark.request(record.id, record.name, wanted, now["ports"])
     with definitions.Lock(settings, make=False):
-        return netavark.Run(settings, netavark.command(settings, action, netns), text).finish(doing)
+        uplink = ""
+        if settings.rootless:
+            from remora.frontend.networks import rootless_bridge
+
+            uplink = rootless_bridge.living(settings)
+        argv = netavark.command(settings, action, netns, uplink=uplink)
+        return netavark.Run(settings, argv, text).finish(doing)
 
 
 def rewrite_files(settings: Settings, record: ContainerRecord, wanted: list[Wanted]) -> None:

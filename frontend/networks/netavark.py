@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FOLDERS = ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman")
 # aardvark-dns serves the containers of all engines on a network from one folder: Podman's.
 RUN = "/run/containers/networks"
-LOCK = RUN + "/remora.lock"
+LOCK = "remora.lock"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 WORDS_MAX = 1 << 16
 
@@ -82,8 +82,14 @@ def _options(one: Wanted) -> dict[str, Json]:
     return options
 
 
-def command(settings: Settings, action: str, netns: str, file: str = "") -> list[str]:
-    """argv of a run. action: `setup` or `teardown`; netns: path of the namespace; file: with the request, "" = stdin.
+def run_folder(settings: Settings) -> str:
+    """Where netavark and aardvark-dns keep their state. A user's bridges are in a namespace of their own."""
+    return f"{settings.run}/networks/rootless/netavark" if settings.rootless else RUN
+
+
+def command(settings: Settings, action: str, netns: str, file: str = "", uplink: str = "") -> list[str]:
+    """argv of a run. action: `setup` or `teardown`; netns: path of the namespace; file: with the request, "" = stdin;
+    uplink: path of the user's namespace that has the bridges, without root; "" = beside `netns`.
 
     Raises RemoraError when netavark is not there.
     """
@@ -96,7 +102,20 @@ def command(settings: Settings, action: str, netns: str, file: str = "") -> list
     flock = process.which("flock", settings.environ)
     if not flock:
         raise RemoraError("flock, which keeps runs of netavark apart, is not installed", "install util-linux")
-    words = [flock, "--close", LOCK, netavark, "--config", RUN, "--rootless=false"]
+    run = run_folder(settings)
+    words = [
+        flock,
+        "--close",
+        f"{run}/{LOCK}",
+        netavark,
+        "--config",
+        run,
+        f"--rootless={str(settings.rootless).lower()}",
+    ]
+    if settings.rootless:
+        from remora.frontend.networks import rootless_bridge
+
+        words = [*rootless_bridge.inside(settings, uplink or rootless_bridge.beside(netns)), *words]
     dns = program(settings, "aardvark-dns")
     if dns:
         words += ["--aardvark-binary", dns]

@@ -120,13 +120,20 @@ def _is_there(interface: str) -> bool:
 
 def _take_back(settings: Settings, request: str, names: list[str]) -> None:
     """One teardown, with interfaces of these names for netavark to remove."""
+    uplink = ""
+    if settings.rootless:
+        from remora.frontend.networks import rootless_bridge
+
+        uplink = rootless_bridge.living(settings)
+        if not uplink:
+            return  # the bridges are gone, too
     netns = monitor.make_namespaces(["network"])[0]
     try:
         path = f"/proc/{os.getpid()}/fd/{netns}"
         for at, name in enumerate(names):
             words = ["ip", "link", "add", name, "type", "veth", "peer", "name", f"stand-in{at}"]
             process.capture(["nsenter", f"--net={path}", *words])
-        run = netavark.Run(settings, netavark.command(settings, "teardown", path, request))
+        run = netavark.Run(settings, netavark.command(settings, "teardown", path, request, uplink))
         try:
             run.finish("")
         except RemoraError:

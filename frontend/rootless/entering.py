@@ -47,6 +47,10 @@ def enter(settings: Settings, neighbour: int = 0) -> None:
     if not settings.outside:
         return
     folders.prepare(settings)
+    if not neighbour and os.path.isdir(f"{settings.run}/networks/rootless"):
+        from remora.frontend.networks import rootless_bridge
+
+        neighbour = rootless_bridge.holder(settings)[0]
     if neighbour:
         join(settings, neighbour)
         return
@@ -80,7 +84,11 @@ def enter_for(settings: Settings, spec: Spec) -> None:
 def neighbour(settings: Settings, spec: Spec) -> int:
     """The pid of the monitor whose user namespace a container has to share, 0 = none."""
     if not joins(spec):
-        return 0
+        if spec["network"] != "bridge" or not spec["networks"]:
+            return 0
+        from remora.frontend.networks import rootless_bridge
+
+        return rootless_bridge.reach(settings)
     from remora.frontend.container import joining
 
     return joining.user_namespace_to_enter(settings, spec)
