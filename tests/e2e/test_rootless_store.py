@@ -43,7 +43,7 @@ def fuse_processes(person: Person) -> list[int]:
 
 def storage_conf(person: Person, text: str) -> None:
     path = person.home / ".config/containers/storage.conf"
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     for folder in (path, path.parent, path.parent.parent):
         os.chown(folder, person.uid, person.uid)
@@ -100,7 +100,7 @@ def test_where_the_kernel_refuses_fuse_overlayfs_stands_in_and_else_is_asked_for
 ) -> None:
     script = [line.format(uid=alice.uid, home=alice.home) for line in ON_OVERLAY]
     script += ["chmod 700 /mnt/up", *FUSE]
-    run = 'set -e; remora import -q -c "ENV PATH=/bin" - busybox; remora run --rm busybox grep " / " /proc/mounts; '
+    run = 'set -e; remora import -q -c "ENV PATH=/bin" - busybox; remora run --rm --network none busybox grep " / " /proc/mounts; '
     run += 'remora info --format "{{.store.images.overlay}}: {{.store.images.overlayReason}}"'
     fused = alice.altered(*script)
     lines = fused.do("sh", "-c", run, input=busybox_tar.read_bytes()).splitlines()
