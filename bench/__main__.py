@@ -22,6 +22,7 @@ from bench.logs import Logs
 from bench.measure import CommandFailed, Timer, median
 from bench.report import Goal, Row, machine, save, table
 from bench.rootless import BESIDE_ROOT, AsUser
+from tests.support.private_host import private_host
 from tests.support.users import Users
 
 TREE = Path(__file__).parent.parent
@@ -81,6 +82,26 @@ class Bench:
         self.rows.append(Row(name, values, "ms", 1e3, Goal(most=0.5)))
         beside = {"Remora": values["Remora"], "root": values["root"]}
         self.rows.append(Row(f"{name}, beside root", beside, "ms", 1e3, Goal(most=BESIDE_ROOT, against="root")))
+        self._rootless_networks()
+
+    def _rootless_networks(self) -> None:
+        """With the default network: pasta, and slirp4netns with Podman 4.3, which knows no other."""
+        half = Goal(most=0.5)
+        place = private_host(Path(tempfile.mkdtemp(dir=self.folder)), users=())
+        with place as host, Users(host.words()) as users:
+            people = AsUser(users, self.tar, Path(sys.executable).parent, self.runtime)
+            own = [engine for engine in people.engines if engine.name != "root"]
+            try:
+                for network in ("none", "private"):
+                    name = f"rootless run --rm --network {network}, on a host of its own"
+                    say(name)
+                    self.rows.append(Row(name, networks.run_true(own, self.rounds, network), "ms", 1e3, half))
+                name = "rootless run -d -p: started -> first answer"
+                say(name)
+                values = networks.publish(own, self.rounds, host.words(), "private")
+                self.rows.append(Row(name, values, "ms", 1e3, half))
+            finally:
+                people.close()
 
     def networks(self) -> None:
         """What a bridge adds to a start, and how soon a published port answers."""

@@ -118,11 +118,11 @@ def bare_netavark(engine: Engine, rounds: int, host: Sequence[str]) -> list[floa
     return taken
 
 
-def publish(engines: Sequence[Engine], rounds: int, host: Sequence[str]) -> Values:
+def publish(engines: Sequence[Engine], rounds: int, host: Sequence[str], network: str = "bridge") -> Values:
     """Seconds from the start of `run -d -p …` to the first answer of the server in the container."""
 
     def action(engine: Engine) -> float:
-        words = ["run", "-d", "--name", "server", "--network", "bridge", "-p", f"{PORT}:80", IMAGE, *SERVER]
+        words = ["run", "-d", "--name", "server", "--network", network, "-p", f"{PORT}:80", IMAGE, *SERVER]
         client = [*host, sys.executable, "-c", CLIENT, str(PORT), *engine.argv(*words)]
         answer = engine.timer.output(client)
         engine.run("rm", "-f", "-t", "0", "server")
