@@ -20,7 +20,6 @@ from remora.frontend.oci import (
     process,
     resources,
     rlimits,
-    rootless,
     seccomp,
     security,
 )
@@ -115,6 +114,8 @@ def build(
 
         userns.adapt(settings, spec, config, generated)
     if settings.rootless:
+        from remora.frontend.oci import rootless
+
         rootless.adapt(settings, spec, config, not os.path.exists(f"{folder}/bundle/config.json"), warnings)
         return Built(config, user, warnings, "")
     return Built(config, user, warnings, rlimits.lowered_defaults(spec["ulimits"], effective))

@@ -100,7 +100,8 @@ def test_where_the_kernel_refuses_fuse_overlayfs_stands_in_and_else_is_asked_for
 ) -> None:
     script = [line.format(uid=alice.uid, home=alice.home) for line in ON_OVERLAY]
     script += ["chmod 700 /mnt/up", *FUSE]
-    run = 'set -e; remora import -q -c "ENV PATH=/bin" - busybox; remora run --rm --network none busybox grep " / " /proc/mounts; '
+    run = 'set -e; remora import -q -c "ENV PATH=/bin" - busybox; '
+    run += 'remora run --rm --network none busybox grep " / " /proc/mounts; '
     run += 'remora info --format "{{.store.images.overlay}}: {{.store.images.overlayReason}}"'
     fused = alice.altered(*script)
     lines = fused.do("sh", "-c", run, input=busybox_tar.read_bytes()).splitlines()
