@@ -6,10 +6,20 @@
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "system/loginuid.h"
+
+/* The null device, by whatever mount: a container gets it by the one of this namespace, which may be read-only. */
+static bool is_null(int fd)
+{
+    struct stat status;
+
+    return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
+}
 
 /* In the child: the descriptors where the program expects them, and no other. Async-signal-safe calls only. */
 static int place(const struct execution *execution)
@@ -25,7 +35,9 @@ static int place(const struct execution *execution)
     for (size_t i = 0; i < 3 + n_kept; i++) {
         int source = i < 3 ? execution->stdio[i] : execution->kept[i - 3];
 
-        high[i] = fcntl(source >= 0 ? source : null_fd, F_DUPFD_CLOEXEC, lowest);
+        if (source < 0 || (i < 3 && is_null(source)))
+            source = null_fd;
+        high[i] = fcntl(source, F_DUPFD_CLOEXEC, lowest);
         if (high[i] < 0)
             return -1;
     }

@@ -212,6 +212,8 @@ def test_the_host_s_null_device_stays_as_it_is(which: str, program: Remora, crun
         assert result.stdout == "/dev/null\n"
         assert "Read-only file system" in result.stderr
     one("rm", "-f", "-t", "0", "null")
+    words = ["--log-driver", "passthrough", "--user", "5", "busybox", "sh", "-c", "echo x >&0; echo through"]
+    assert one("run", "--rm", *words) == "through"
     after = os.stat("/dev/null")
     assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
 
