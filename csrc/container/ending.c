@@ -242,8 +242,7 @@ static bool stays(const char *name, bool cleanup_left)
     return strcmp(name, "state") == 0 || strcmp(name, "lock") == 0 || (cleanup_left && strcmp(name, "ctl") != 0);
 }
 
-/* A lock without a state file would look like a start: the two go last, and together. */
-static void empty_folder(int dir_fd, bool cleanup_left)
+static void unlink_entries(int dir_fd, bool cleanup_left)
 {
     int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
@@ -254,8 +253,20 @@ static void empty_folder(int dir_fd, bool cleanup_left)
             unlinkat(dir_fd, entry->d_name, 0);
     if (dir != NULL)
         closedir(dir);
-    unlinkat(dir_fd, "state", 0);
-    unlinkat(dir_fd, "lock", 0);
+}
+
+/*
+ * A lock without a state file would look like a start: the two go last, and together. What failed once may go a second
+ * time, but only before the lock has gone: from then on whatever is in the folder may be the next one's.
+ */
+static void empty_folder(int dir_fd, bool cleanup_left)
+{
+    for (int i = 0; i < 2; i++)
+        unlink_entries(dir_fd, cleanup_left);
+    if (unlinkat(dir_fd, "state", 0) < 0)
+        unlinkat(dir_fd, "state", 0);
+    if (unlinkat(dir_fd, "lock", 0) < 0 && errno != ENOENT)
+        unlinkat(dir_fd, "lock", 0);
 }
 
 /*
@@ -282,13 +293,11 @@ void ending_leave(struct monitor *monitor)
     let_go_of_held(monitor);
     if (monitor->run_dir_fd < 0)
         ending_leave_unopened(monitor->config);
-    /* What failed once may go a second time. */
-    for (int i = 0; i < 2; i++) {
-        if (monitor->run_dir_fd >= 0)
-            empty_folder(monitor->run_dir_fd, monitor->container.cleanup_left);
-        if (rmdir(monitor->config->run_dir) == 0 || errno == ENOENT)
-            break;
-    }
+    if (monitor->run_dir_fd >= 0)
+        empty_folder(monitor->run_dir_fd, monitor->container.cleanup_left);
+    /* Somebody who waited for the lock may be in there already: then it is not empty, and stays. */
+    if (rmdir(monitor->config->run_dir) < 0 && errno != ENOENT)
+        rmdir(monitor->config->run_dir);
     fd_close(&monitor->run_dir_fd);
     fd_close(&monitor->lock_fd);
 }
