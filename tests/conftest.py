@@ -134,7 +134,7 @@ def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def storage_conf(tmp_path_factory: pytest.TempPathFactory, busybox_tar: Path) -> Iterator[Path]:
     """A private image store that holds `localhost/busybox:latest`, made by `remora import`."""
     if os.geteuid() != 0:
-        pytest.fail("containers need root for now: run the tests with `make test`")
+        pytest.fail("the tests need root, also those on users: run them with `make test`")
     folder = tmp_path_factory.mktemp("images")
     conf = _storage_conf(folder)
     Remora(folder / "import", conf).run(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,6 +167,31 @@ def test_created_containers_start_and_end_with_nothing_left(alice: Person) -> No
     alice("rm", "made")
     alice.assert_nothing_left()
     alice("run", "--rm", "busybox", "sh", "-c", "chown 33:33 /bin; mkdir -m 0700 /x; chown 44 /x; touch /x/y")
+    alice.assert_nothing_left()
+
+
+def test_many_starts_at_once_all_succeed_and_leave_nothing(alice: Person) -> None:
+    (alice.runroot / "runtime-choice").unlink(missing_ok=True)
+    commands = [
+        alice.popen("run", "--rm", "busybox", "sh", "-c", f"chown {n}:{n} /tmp; echo {n}") for n in range(1, 21)
+    ]
+    for number, command in enumerate(commands, 1):
+        out, err = command.communicate(timeout=120)
+        assert (command.returncode, out, err) == (0, f"{number}\n".encode(), b"")
+    alice.assert_nothing_left()
+
+
+def test_a_run_that_is_killed_at_any_moment_leaves_nothing_behind(alice: Person) -> None:
+    for step in range(16):
+        command = alice.popen(
+            "run", "--rm", "--name", "killed", "busybox", "sh", "-c", "chown 5:5 /tmp; echo x >/tmp/y"
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            command.wait(step * 0.02)
+        command.kill()
+        command.communicate(timeout=60)
+        alice("rm", "-f", "-t", "0", "killed")
+    alice("rm", "-f", "-t", "0", "--all")
     alice.assert_nothing_left()
 
 
