@@ -62,7 +62,7 @@ class Attach:
         plan.save()
         if record.spec["ports"]:
             ipv6 = any(network["ipv6_enabled"] for network in networks) and not settings.rootless
-            self.bound = ports.bind(settings, record.spec["ports"], ipv6)
+            self.bound = self._bind(ipv6)
         told = self.bound.ports
         if settings.rootless:
             from remora.frontend.networks import rootless_bridge
@@ -84,6 +84,13 @@ class Attach:
         self._lock = definitions.Lock(settings, make=False)
         self._lock.__enter__()
         self._run = netavark.Run(settings, self._command("setup"))
+
+    def _bind(self, ipv6: bool) -> ports.Bound:
+        if self.settings.rootless:
+            from remora.frontend.networks import user_mode
+
+            return user_mode.bind(self.settings, self.record.spec["ports"], ipv6)
+        return ports.bind(self.settings, self.record.spec["ports"], ipv6)
 
     def _command(self, action: str) -> list[str]:
         path = f"/proc/{os.getpid()}/fd/{self._netns}"

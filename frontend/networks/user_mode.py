@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from remora.frontend.container.plan import Plan
     from remora.frontend.container.record import ContainerRecord
     from remora.frontend.container.spec import Port
+    from remora.frontend.networks.ports import Bound
     from remora.frontend.settings import Settings
 
 MODES = (pasta.PROGRAM, slirp.PROGRAM)
@@ -105,9 +106,22 @@ def _ports(settings: Settings, wanted: Sequence[Port], ipv6: bool) -> list[Port]
     """The ports with every number filled in. Raises RemoraError for one that can't be had."""
     if not wanted:
         return []
-    bound = ports.bind(settings, wanted, ipv6 and has_ipv6())
+    bound = bind(settings, wanted, ipv6 and has_ipv6())
     bound.close()
     return bound.ports
+
+
+def bind(settings: Settings, wanted: Sequence[Port], ipv6: bool) -> Bound:
+    """As ports.bind; what a killed monitor's helper still listens on is freed."""
+    try:
+        return ports.bind(settings, wanted, ipv6)
+    except RemoraError as error:
+        if error.status != ports.IN_USE:
+            raise
+    from remora.frontend.container import cleanup
+
+    cleanup.sweep(settings)
+    return ports.bind(settings, wanted, ipv6)
 
 
 def has_ipv6() -> bool:

@@ -136,6 +136,34 @@ def test_nothing_of_a_container_whose_monitor_was_killed_is_in_the_way(alice: Pe
     eventually(lambda: call(alice, 8080) == "served", "the port leads to the new one")
 
 
+def test_when_everything_was_killed_the_next_start_finds_nothing_in_its_way(alice: Person) -> None:
+    alice("run", "-d", "--name", "one", "--network", "net:ip=10.89.0.77", "-p", "8080:80", *SLEEP)
+    before = slirp_pid(alice)
+    pid = int(alice("inspect", "-f", "{{.State.Pid}}", "one"))
+    machine.kill_monitor(int(json.loads(alice("inspect", "one"))[0]["State"]["ConmonPid"]))
+    machine.send(pid, signal.SIGKILL)
+    eventually(lambda: not machine.alive(pid), "the container is gone")
+    words = ("--network", "net:ip=10.89.0.77", "-p", "8080:80", "busybox", "sh", "-c", SERVER)
+    alice("run", "-d", "--name", "two", *words)
+    eventually(lambda: call(alice, 8080) == "served", "the port leads to the new one")
+    assert not machine.alive(before)
+
+
+def test_a_restarted_container_has_its_network_and_ports_again(alice: Person) -> None:
+    alice("run", "-d", "--name", "one", "--network", "net", "-p", "8080:80", "busybox", "sh", "-c", SERVER)
+    alice("restart", "-t", "0", "one")
+    eventually(lambda: call(alice, 8080) == "served", "it answers")
+    alice("stop", "-t", "0", "one")
+    eventually(lambda: not alice.processes(), "nothing of the user's runs")
+    alice("start", "one")
+    eventually(lambda: call(alice, 8080) == "served", "it answers again")
+
+
+def test_containers_with_ids_of_their_own_can_be_on_a_bridge(alice: Person) -> None:
+    words = ("--userns", "keep-id", "--network", "net", "busybox", "sh", "-c", f"id -u; wget -qO- http://{WORLD}")
+    assert alice("run", "--rm", *words).split("\n") == [str(alice.uid), f"hello {HOST}"]
+
+
 def test_many_first_containers_at_once_share_one_namespace(alice: Person) -> None:
     started = [alice.popen("run", "-d", "--name", f"c{number}", "--network", "net", *SLEEP) for number in range(5)]
     for process in started:

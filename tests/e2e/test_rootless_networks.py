@@ -268,6 +268,31 @@ def test_nothing_is_left_of_it_when_the_monitor_is_killed(alice: Person, mode: s
     alice("run", "--rm", "--network", mode, "-p", "8080:80", "busybox", "true")
 
 
+@pytest.mark.parametrize("mode", HELPERS)
+def test_the_port_of_a_container_of_which_everything_was_killed_is_free(alice: Person, mode: str) -> None:
+    alice("run", "-d", "--name", "one", "--network", mode, "-p", "8080:80", "busybox", "sleep", "1000")
+    pid = int(alice("inspect", "-f", "{{.State.Pid}}", "one"))
+    machine.kill_monitor(int(json.loads(alice("inspect", "one"))[0]["State"]["ConmonPid"]))
+    machine.send(pid, signal.SIGKILL)
+    eventually(lambda: not machine.alive(pid), "the container is gone")
+    alice("run", "-d", "--name", "two", "--network", mode, "-p", "8080:80", "busybox", "sh", "-c", SERVER)
+    eventually(lambda: call(alice, 8080) == "served", "the port leads to the new one")
+
+
+@pytest.mark.parametrize("mode", HELPERS)
+def test_containers_with_ids_of_their_own_have_a_network_too(alice: Person, mode: str) -> None:
+    words = ("--userns", "keep-id", "--network", mode, "-p", "8080:80", "busybox", "sh", "-c")
+    output = alice("run", "--rm", *words, f"id -u; wget -qO- http://{WORLD}")
+    assert output.split("\n") == [str(alice.uid), f"hello {HOST}"]
+
+
+def test_another_container_joins_the_network_and_sees_the_same(alice: Person) -> None:
+    alice("run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sleep", "1000")
+    alice("run", "-d", "--name", "in", "--network", "container:web", "busybox", "sh", "-c", SERVER)
+    eventually(lambda: call(alice, 8080) == "served", "the port of the first leads to the second")
+    assert alice("exec", "in", "wget", "-qO-", f"http://{WORLD}") == f"hello {HOST}"
+
+
 # ---- bad luck
 
 
