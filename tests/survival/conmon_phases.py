@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from tests.conmon.caller import RUNC, STDOUT, Caller, Client
 from tests.support import host
 from tests.support.waiting import eventually
-from tests.survival.numbered import LINE, PRINTER, has_logged, logged
+from tests.survival.numbered import LINE, PRINTER, logged
 from tests.survival.parts import Parts, settled_descriptors
-from tests.survival.phases import CODE, RETYPE, Trial
+from tests.survival.phases import CODE, RETYPE, Trial, await_log
 
 SCRIPT = ("sh", "-c", f"trap '' PIPE; read line </shared/go; echo out; echo err >&2; exit {CODE}")
 
@@ -107,7 +107,7 @@ def printing(caller: Caller, trial: Trial, *options: str) -> str:
                 count += 1000
                 go.say("1000")
                 client.read_to(count * LINE - trial.client_slack)
-            eventually(lambda: has_logged(caller.log, count), "the log has come to the last line", timeout=10)
+            await_log(caller.log, count, trial)
         if not client.ended:
             after = settled_descriptors(parts.keeper, before)
             assert after == before, (before, after)

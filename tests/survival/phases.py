@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from remora.monitor import Connection, MonitorGone, RequestFailed, core, sealed_memory
 from tests.support.box import DEADLINE, Box, received
@@ -143,6 +144,18 @@ def started_right(box: Box, spawner: Connection, gate: Gate) -> str:
     return "told" if told is None else verdict(told)
 
 
+def await_log(path: Path, count: int, trial: Trial) -> None:
+    """Wait until so many lines are in the log, or a gap is told there.
+
+    A call that failed at the very last write is told only at the end: then the log stays as it is for now.
+    """
+    try:
+        eventually(lambda: has_logged(path, count), "the log has come to the last line", timeout=10)
+    except AssertionError:
+        if not trial.log_slack:
+            raise
+
+
 def printing(box: Box, trial: Trial, log: dict[str, object], lines: int) -> str:
     """Numbered lines go to the log and to a client that reads all, while a call fails."""
     printer = Printer(box)
@@ -160,7 +173,7 @@ def printing(box: Box, trial: Trial, log: dict[str, object], lines: int) -> str:
             "all lines came to the client",
             timeout=10,
         )
-        eventually(lambda: has_logged(box.data / "log", printer.count), "the log has come to the last line", timeout=10)
+        await_log(box.data / "log", printer.count, trial)
     if not drain.ended:
         after = settled_descriptors(parts.keeper, before)
         assert after == before, (before, after)
