@@ -201,7 +201,7 @@ def test_a_delegated_part_of_the_unified_hierarchy_is_used(alice: Person, busybo
         assert f"/{folder}/remora/{identity}" in lines
         assert "\npaused\n" in lines
     finally:
-        for path in sorted(Path("/sys/fs/cgroup").rglob(f"*{folder}*")):
-            for below in sorted((entry for entry in path.rglob("*") if entry.is_dir()), reverse=True):
-                below.rmdir()
-            path.rmdir()
+        for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
+            found = [Path(at) for at, _, _ in os.walk(f"{root}/{folder}", topdown=False)]
+            for path in found:
+                path.rmdir()
