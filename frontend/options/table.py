@@ -69,7 +69,10 @@ OPTIONS = (
     Option("--mount", LIST, "SPEC", "type=bind|tmpfs,source=…,target=…[,ro …]"),
     Option("--name", VALUE, "NAME", "Name of the container (default: a random one)"),
     Option(
-        "--network --net", LIST, "NETWORK", "none, host, container:NAME, ns:PATH, or NAME[:ip=…,alias=…] of a bridge"
+        "--network --net",
+        LIST,
+        "NETWORK",
+        "none, host, pasta, slirp4netns, container:NAME, ns:PATH, or NAME[:ip=…,alias=…] of a bridge",
     ),
     Option("--network-alias", LIST, "NAME", "A further name that it answers to on its networks"),
     Option("--no-hosts", FLAG, "", "Leave the image's /etc/hosts alone"),
