@@ -125,6 +125,9 @@ static int set_up(struct native *native, struct failure *failure)
     native->run_dir_fd = open(config->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (native->run_dir_fd < 0)
         return failure_errno(failure, "open run folder", config->run_dir, -errno);
+    /* For late waiters: the worker may write in it, but not make it. */
+    if (config->remove != NULL && config->remove->size > 0)
+        mkdirat(native->run_dir_fd, "../ended", 0700);
     if (chdir("/") < 0)
         return failure_errno(failure, "change folder", "/", -errno);
     r = take_rootfs(config, failure);

@@ -113,12 +113,16 @@ static int confine(const struct monitor *monitor)
 {
     const struct config *config = monitor->config;
     struct confine_options options = {0};
-    char run[PATH_MAX];
+    char run[PATH_MAX], ended[PATH_MAX + 8];
     const char *what, *slash = strrchr(config->run_dir, '/');
 
-    /* The folder of all run folders: late waiters find records there, and the own run folder goes in the end. */
-    snprintf(run, sizeof(run), "%.*s", (int)(slash - config->run_dir), config->run_dir);
-    confine_allow(&options, slash > config->run_dir ? run : "/");
+    /* Of the folder of all run folders only what we need: others have theirs there, and what they tell to be undone. */
+    snprintf(run, sizeof(run), "%.*s/", (int)(slash - config->run_dir), config->run_dir);
+    snprintf(ended, sizeof(ended), "%sended", run);
+    confine_allow(&options, config->run_dir);
+    confine_allow_removal(&options, run);
+    if (config->remove != NULL && config->remove->size > 0)
+        confine_allow(&options, ended); /* records for late waiters; start.c sees to it that it is there */
     confine_allow(&options, config->data_dir);
     confine_allow(&options, config->pidfile);
     for (size_t i = 0; i < config->log.n_sinks; i++)

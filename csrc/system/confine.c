@@ -208,6 +208,13 @@ void confine_allow(struct confine_options *options, const char *path)
         options->writable[options->n_writable++] = path;
 }
 
+void confine_allow_removal(struct confine_options *options, const char *path)
+{
+    if (!confine_reaches(path))
+        options->capabilities |= UINT64_C(1) << CAP_DAC_OVERRIDE;
+    options->emptied = path;
+}
+
 bool confine_is_built(void)
 {
 #ifdef REMORA_UNCONFINED
@@ -232,7 +239,7 @@ int confine_worker(const struct confine_options *options, const char **what)
     if (r < 0)
         return r;
     *what = "restrict writing";
-    r = options->n_writable > 0 ? confine_files(options->writable, options->n_writable) : 0;
+    r = options->n_writable > 0 ? confine_files(options->writable, options->n_writable, options->emptied) : 0;
     if (r < 0 && r != -ENOSYS && r != -EOPNOTSUPP)
         return r;
     *what = "filter system calls";

@@ -25,6 +25,7 @@ struct confine_options {
     uint64_t capabilities; /* bits (1 << CAP_…) to keep beside CAP_KILL, as far as they are there */
     const char *writable[CONFINE_PATHS_MAX]; /* folders, and files that are written in their folders */
     size_t n_writable; /* 0: it may write anywhere */
+    const char *emptied; /* a folder out of which empty folders may be removed, or NULL */
 };
 
 /*
@@ -39,6 +40,9 @@ bool confine_reaches(const char *path);
  */
 void confine_allow(struct confine_options *options, const char *path);
 
+/* A folder that another one, which the worker empties, is removed from in the end. */
+void confine_allow_removal(struct confine_options *options, const char *path);
+
 /*
  * Confine this process. 0, or -errno with the failed step in *what (static): then what came before it is in force, and
  * the process is no worse off than before. To be called by a process of one thread that has all its long-lived
@@ -48,7 +52,7 @@ int confine_worker(const struct confine_options *options, const char **what);
 
 /* The part about files alone; cgroups, where OOM events are asked for, are always among them. 0 or -errno (-ENOSYS,
  * -EOPNOTSUPP: not with this kernel). */
-int confine_files(const char *const *paths, size_t n);
+int confine_files(const char *const *paths, size_t n, const char *emptied);
 
 /* Whether this build confines: one with sanitizers can't, for they need calls of their own. */
 bool confine_is_built(void);

@@ -27,6 +27,7 @@
 /* Rights by the version that brought them. */
 #define EXECUTE ((uint64_t)1 << 0)
 #define WRITE_FILE ((uint64_t)1 << 1)
+#define REMOVE_DIR ((uint64_t)1 << 4)
 #define REMOVE_AND_MAKE ((uint64_t)0x1ff0) /* REMOVE_DIR, REMOVE_FILE, MAKE_CHAR, MAKE_DIR … MAKE_SYM */
 #define TRUNCATE ((uint64_t)1 << 14) /* 3 */
 
@@ -76,7 +77,7 @@ static int add_rule(int ruleset_fd, const char *path, uint64_t rights)
     return fd >= 0 && syscall(ADD_RULE, ruleset_fd, PATH_BENEATH, &rule, 0U) < 0 ? -errno : 0;
 }
 
-int confine_files(const char *const *paths, size_t n)
+int confine_files(const char *const *paths, size_t n, const char *emptied)
 {
     long version = syscall(CREATE_RULESET, NULL, (size_t)0, ASK_VERSION);
     struct ruleset ruleset = {.handled = EXECUTE | WRITE_FILE | REMOVE_AND_MAKE};
@@ -91,6 +92,8 @@ int confine_files(const char *const *paths, size_t n)
     if (ruleset_fd < 0)
         return -errno;
     r = add_rule(ruleset_fd, CGROUPS, ruleset.handled & ~EXECUTE);
+    if (r == 0 && emptied != NULL)
+        r = add_rule(ruleset_fd, emptied, REMOVE_DIR);
     for (size_t i = 0; r == 0 && i < n; i++)
         r = add_rule(ruleset_fd, paths[i], ruleset.handled & ~EXECUTE);
     if (r < 0)

@@ -309,13 +309,16 @@ static void check_writing(const void *argument)
     assert(can_write("outside") == -EACCES && can_write("new") == -EACCES && can_write("/dev/full") == -EACCES);
     assert(can_write("given/../new") == -EACCES && can_write("given/link") == -EACCES);
     assert(mkdir("folder", 0700) < 0 && errno == EACCES && unlink("outside") < 0 && errno == EACCES);
+    assert(unlink("runs/own/lock") == 0 && rmdir("runs/own") == 0);
+    assert(can_write("runs/other/state") == -EACCES && can_write("runs/new") == -EACCES);
+    assert(unlink("runs/other/state") < 0 && mkdir("runs/new", 0700) < 0 && rmdir("runs/other") < 0);
     assert(rename("outside", "given/outside") < 0 && open("outside", O_WRONLY | O_TRUNC | O_CLOEXEC) < 0);
     assert(open("outside", O_RDONLY | O_CLOEXEC) >= 0);
 }
 
 static void it_writes_where_it_was_told_and_nowhere_else(void)
 {
-    char here[PATH_MAX], given[PATH_MAX + 8], log[PATH_MAX + 16];
+    char here[PATH_MAX], given[PATH_MAX + 8], log[PATH_MAX + 16], own[PATH_MAX + 16], runs[PATH_MAX + 8];
     struct confine_options options = {0};
     const char *what;
     int status;
@@ -325,11 +328,17 @@ static void it_writes_where_it_was_told_and_nowhere_else(void)
     assert(can_write("outside") == 0 && symlink("../outside", "given/link") == 0);
     snprintf(given, sizeof(given), "%s/given", here);
     snprintf(log, sizeof(log), "%s/beside/log", here);
+    assert(mkdir("runs", 0700) == 0 && mkdir("runs/own", 0700) == 0 && mkdir("runs/other", 0700) == 0);
+    assert(can_write("runs/own/lock") == 0 && can_write("runs/other/state") == 0);
+    snprintf(own, sizeof(own), "%s/runs/own", here);
+    snprintf(runs, sizeof(runs), "%s/runs/", here);
+    confine_allow(&options, own);
+    confine_allow_removal(&options, runs);
     confine_allow(&options, given);
     confine_allow(&options, log);
     confine_allow(&options, "/dev/null");
     confine_allow(&options, "");
-    assert(options.n_writable == 3 && (geteuid() != 0 || options.capabilities == 0));
+    assert(options.n_writable == 4 && (geteuid() != 0 || options.capabilities == 0));
     if (syscall(__NR_landlock_create_ruleset, NULL, 0, 1) < 1) {
         puts("this kernel has no Landlock");
         return;
