@@ -48,8 +48,8 @@ class User:
 
 
 PROGRAMS = ("nsenter", "unshare")
-# $0: our resolv.conf; the rest: what is run with it in place of the host's.
-COVERED = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+# $0: our resolv.conf; the rest: what is run with it in place of the host's, if that has one.
+COVERED = 'mount --bind "$0" /etc/resolv.conf 2>/dev/null; exec "$@"'
 
 
 def folder(settings: Settings) -> str:

@@ -189,6 +189,14 @@ def test_networks_are_connected_and_disconnected_while_the_container_runs(alice:
     assert fetch(alice, "one", WORLD) == f"hello {HOST}"
 
 
+def test_a_host_without_resolv_conf_has_bridges_too(alice: Person) -> None:
+    bare = alice.altered("rm /etc/resolv.conf" if not Path("/etc/resolv.conf").is_symlink() else "true")
+    try:
+        bare("run", "--rm", "--network", "net", "busybox", "true")
+    finally:
+        alice.village.root("sh", "-c", f"echo nameserver {WORLD} > /etc/resolv.conf")
+
+
 def test_a_missing_slirp4netns_is_told_with_its_package(alice: Person) -> None:
     other = alice.altered("mount --bind /dev/null /usr/bin/slirp4netns")
     line = said(other, "run", "--rm", "--network", "net", "busybox", "true")
