@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "attach": Command("attach", "Attach to a running container"),
     "create": Command("create", "Create a container without starting it"),
     "exec": Command("exec", "Run a process in a running container"),
+    "history": Command("history", "Show the steps that an image was made in"),
     "images": Command("images", "List the images of the local store"),
     "import": Command("import_", "Make an image from a tarball of a root file system"),
     "info": Command("info", "Show what Remora works with on this machine"),
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Command] = {
     "stop": Command("stop", "Stop containers"),
     "tag": Command("tag", "Give an image another name"),
     "unpause": Command("pause", "Thaw the processes of containers"),
+    "untag": Command("untag", "Take names from an image"),
     "version": Command("version", "Show the version of Remora"),
     "wait": Command("wait", "Wait until containers end and print their exit codes"),
 }
@@ -74,6 +76,10 @@ HIDDEN: dict[str, Command] = {
 
 # Only with their noun.
 GROUPED: dict[str, Command] = {
+    "container_exists": Command("exists", "Tell by the exit status whether a container is there"),
+    "container_prune": Command("prune", "Remove containers that do not run"),
+    "image_exists": Command("exists", "Tell by the exit status whether an image is there"),
+    "image_prune": Command("prune", "Remove images that nothing needs"),
     "monitor_ls": Command("monitors", "List the monitors of running containers"),
     "monitor_reopen_logs": Command("monitors", "Go on in new log files, after the old ones were renamed"),
     "monitor_status": Command("monitors", "Show what monitors are made of and what they have logged"),
@@ -98,13 +104,17 @@ NOUNS: dict[str, dict[str, str]] = {
                 "attach create exec inspect kill logs pause port ps rename restart rm run start stop unpause wait"
             ).split()
         },
+        "exists": "container_exists",
         "list": "ps",
         "ls": "ps",
+        "prune": "container_prune",
     },
     "image": {
-        **{name: name for name in "import inspect load pull rm save tag".split()},
+        **{name: name for name in "history import inspect load pull rm save tag untag".split()},
+        "exists": "image_exists",
         "list": "images",
         "ls": "images",
+        "prune": "image_prune",
         "rm": "rmi",
     },
     "monitor": {
@@ -138,7 +148,7 @@ INTERRUPTED = 130
 # What an ordinary user can do only in a namespace of their own: giving files to other ids. `create`, `exec`, `restart`,
 # `rm`, `run` and `start` enter one by themselves, the others only read, or talk to monitors.
 ENTERING = frozenset(
-    ("import", "load", "network_connect", "network_disconnect", "network_reload", "pull", "rmi", "save")
+    ("image_prune", "import", "load", "network_connect", "network_disconnect", "network_reload", "pull", "rmi", "save")
 )
 
 

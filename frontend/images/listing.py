@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NONE = "<none>"
 SORTS = ("created", "id", "repository", "size", "tag")
-FILTERS = "after before containers dangling id intermediate label readonly reference since".split()
+FILTERS = "after before containers dangling id intermediate label readonly reference since until".split()
 
 
 class Row:
@@ -93,6 +93,11 @@ def _test(settings: Settings, store: Store, images: Sequence[Image], key: str, v
         if key == "before":
             return lambda image: image.created_ns < other.created_ns
         return lambda image: image.created_ns > other.created_ns
+    if key == "until":
+        from remora.frontend.output.when import parse
+
+        moment = parse("--filter until", value)
+        return lambda image: image.created_ns < moment
     if key == "label":
         name, equals, wanted = value.partition("=")
         return lambda image: _has_label(image, name, wanted if equals else None)

@@ -47,6 +47,20 @@ def remove(store: Store, image: Image, name: str) -> bool:
     return True
 
 
+def take(store: Store, image: Image, names: Sequence[str]) -> None:
+    """Take full names from an image, the last one too; what it no longer has is no error.
+
+    Raises UnknownImage when the image is gone by now.
+    """
+    if not image.writable:
+        raise RemoraError(f"taking names from image {image.name}: it is in the read-only store {image.root}")
+    with _images(store) as lock:
+        records = _read(lock)
+        own = _record(records, image)
+        _update(own, [name for name in text_list(own.get("names")) if name not in names])
+        _write(lock, records)
+
+
 def _images(store: Store) -> StoreLock:
     return StoreLock(f"{store.root}/overlay-images", "images", write=True)
 

@@ -14,8 +14,13 @@ from pathlib import Path
 Layer = Mapping[str, tuple[int, int, bytes]]
 
 
-def oci_archive(path: Path, layers: Sequence[Layer], name: str) -> Path:
-    """An oci-archive with one image of these layers (the lowest first) under this name; returns `path`."""
+def oci_archive(
+    path: Path, layers: Sequence[Layer], name: str, history: Sequence[Mapping[str, object]] | None = None
+) -> Path:
+    """An oci-archive with one image of these layers (the lowest first) under this name; returns `path`.
+
+    history: of the configuration, None = it has none.
+    """
     blobs: dict[str, bytes] = {}
 
     def blob(data: bytes) -> dict[str, object]:
@@ -31,6 +36,7 @@ def oci_archive(path: Path, layers: Sequence[Layer], name: str) -> Path:
         "os": "linux",
         "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": digests},
+        **({"history": list(history)} if history is not None else {}),
     }
     kind = "application/vnd.oci.image"
     manifest = {
