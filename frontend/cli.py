@@ -72,6 +72,7 @@ HIDDEN: dict[str, Command] = {
     "_slirp": Command("slirp", "Start slirp4netns for a container"),
     "_uplink": Command("uplink", "See to slirp4netns of the user's bridge networks"),
     "_unguard": Command("unguard", "Let go of an image that nobody uses"),
+    "_unvolume": Command("unvolume", "Remove the anonymous volumes of containers that are gone"),
 }
 
 # Only with their noun.
@@ -93,6 +94,12 @@ GROUPED: dict[str, Command] = {
     "network_prune": Command("networks", "Remove networks that no container uses"),
     "network_reload": Command("network_live", "Make the interfaces and firewall rules of containers anew"),
     "network_rm": Command("networks", "Remove networks"),
+    "volume_create": Command("volumes", "Make a volume"),
+    "volume_exists": Command("volumes", "Tell by the exit status whether a volume is there"),
+    "volume_inspect": Command("volumes", "Show everything about volumes as JSON"),
+    "volume_ls": Command("volumes", "List volumes"),
+    "volume_prune": Command("volumes", "Remove volumes that no container uses"),
+    "volume_rm": Command("volumes", "Remove volumes"),
 }
 
 # `remora container ls`, `remora image rm`: the spelling with a noun.
@@ -129,12 +136,18 @@ NOUNS: dict[str, dict[str, str]] = {
         "list": "network_ls",
         "remove": "network_rm",
     },
+    "volume": {
+        **{name: f"volume_{name}" for name in "create exists inspect ls prune rm".split()},
+        "list": "volume_ls",
+        "remove": "volume_rm",
+    },
 }
 NOUN_SUMMARIES = {
     "container": "The commands on containers: remora container ls",
     "image": "The commands on images: remora image ls",
     "monitor": "Look at the monitors of running containers, upgrade them",
     "network": "The commands on networks: remora network ls",
+    "volume": "The commands on volumes: remora volume ls",
 }
 
 GLOBAL_VALUES = {

@@ -44,7 +44,7 @@ class Target:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--force", "-f", action="store_true", help="Stop containers that run, and remove them")
-    parser.add_argument("--volumes", "-v", action="store_true", help="Accepted for compatibility")
+    parser.add_argument("--volumes", "-v", action="store_true", help="Also remove their anonymous volumes")
     stop.add_time(parser)
     selection.add_arguments(parser, "All containers", cidfile=True, ignore=True)
 
@@ -151,6 +151,8 @@ def _finish(settings: Settings, target: Target, arguments: Namespace) -> None:
     if lock < 0:
         return
     try:
+        if target.record is not None and not arguments.volumes and not target.record.spec["remove"]:
+            _keep_volumes(settings, target.record)
         try:
             os.unlink(settings.data_dir(target.id) + "/spec.json")
         except FileNotFoundError:
@@ -160,6 +162,13 @@ def _finish(settings: Settings, target: Target, arguments: Namespace) -> None:
         sweep.remove_parts(settings, target.id, target.record.name if target.record is not None else "")
     finally:
         os.close(lock)
+
+
+def _keep_volumes(settings: Settings, record: ContainerRecord) -> None:
+    if any(item["type"] == "volume" for item in record.spec["mounts"]):
+        from remora.frontend.volumes import using
+
+        using.keep(settings, record)
 
 
 def _stop_unknown(settings: Settings, container_id: str, arguments: Namespace) -> None:

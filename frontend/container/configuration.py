@@ -131,6 +131,10 @@ def _removal(settings: Settings, record: ContainerRecord) -> list[list[str]]:
         folder = f"{settings.images}/{image['id']}"
         steps.append(["unlink", f"{folder}/{record.id}"])
         steps.append(["last_use", folder, *settings.own_command(), "_unguard", image["id"]])
+    if any(item["type"] == "volume" for item in record.spec["mounts"]):
+        from remora.frontend.volumes import using
+
+        steps += using.removal(settings, record)
     steps.append(["tree", record.data_dir])
     return steps
 

@@ -40,19 +40,26 @@ def create(settings: Settings, spec: Spec, *, durable: bool = True) -> Created:
     Raises RemoraError (name taken, image gone, no space …); nothing is left behind then.
     """
     record, lock = _begin(settings, spec)
+    held: list[int] = []
     try:
         _claim_name(settings, spec)
         if spec["image"] is not None:
             guard.acquire(settings, spec["image"]["id"], record.id)
         _write_cidfile(spec)
+        if any(item["type"] == "volume" for item in spec["mounts"]):
+            from remora.frontend.volumes import using
+
+            held = using.claim(settings, spec)
         if spec["userns"]["mode"] == "auto":
             from remora.frontend.userns import automatic
 
             automatic.save(settings, record, durable=durable and not spec["remove"])
         else:
             record.save(durable=durable and not spec["remove"])
+        _close(held)
         return Created(record, lock)
     except BaseException as error:
+        _close(held)
         try:
             _discard(settings, record)
         finally:
@@ -60,6 +67,12 @@ def create(settings: Settings, spec: Spec, *, durable: bool = True) -> Created:
         if isinstance(error, OSError):
             raise _create_error(record, error) from None
         raise
+
+
+def _close(held: list[int]) -> None:
+    """Let go of volumes, which the record keeps from now on."""
+    while held:
+        os.close(held.pop())
 
 
 def _create_error(record: ContainerRecord, error: OSError) -> RemoraError:

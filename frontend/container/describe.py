@@ -58,7 +58,7 @@ def container(settings: Settings, record: ContainerRecord, size: bool = False) -
         **_capabilities(spec),
         "ExecIDs": _sessions(told),
         "GraphDriver": _graph(record),
-        "Mounts": [_mount(mount) for mount in spec["mounts"]],
+        "Mounts": [_mount(settings, mount) for mount in spec["mounts"]],
         "Dependencies": [],
         "NetworkSettings": _network(settings, spec),
         "Namespace": "",
@@ -174,17 +174,19 @@ def _graph(record: ContainerRecord) -> dict[str, object]:
     }
 
 
-def _mount(mount: Mount) -> dict[str, object]:
+def _mount(settings: Settings, mount: Mount) -> dict[str, object]:
     propagation = [option for option in mount["options"] if option.lstrip("r") in ("shared", "slave", "private")]
+    volume = mount["type"] == "volume"
     return {
         "Type": mount["type"],
-        "Source": mount["source"],
+        **({"Name": mount["source"]} if volume else {}),
+        "Source": f"{settings.data}/volumes/{mount['source']}/_data" if volume else mount["source"],
         "Destination": mount["target"],
-        "Driver": "",
+        "Driver": "local" if volume else "",
         "Mode": "",
         "Options": mount["options"],
         "RW": READ_ONLY not in mount["options"],
-        "Propagation": propagation[-1] if propagation else "rprivate" if mount["type"] == "bind" else "",
+        "Propagation": propagation[-1] if propagation else "" if mount["type"] == "tmpfs" else "rprivate",
     }
 
 
@@ -252,7 +254,7 @@ def _config(spec: Spec) -> dict[str, object]:
 def _host_config(settings: Settings, record: ContainerRecord) -> dict[str, object]:
     spec = record.spec
     return {
-        "Binds": [_bind(mount) for mount in spec["mounts"] if mount["type"] == "bind"],
+        "Binds": [_bind(mount) for mount in spec["mounts"] if mount["type"] != "tmpfs"],
         "CgroupManager": _cgroup_manager(settings),
         "CgroupMode": namespaces.mode(spec, "cgroupns"),
         "ContainerIDFile": spec["cidfile"],

@@ -77,7 +77,7 @@ def start(
     Raises RemoraError when it is running, gone, or can't be started (a `--rm` container that a monitor was told about
     is removed by then).
     """
-    spec = record.spec
+    spec, asked = record.spec, record
     passthrough = logs.is_passthrough(spec)
     if lock < 0:
         if passthrough:
@@ -85,8 +85,14 @@ def start(
         lock = _lock(record)
     rootfs = -1
     plan: Plan | None = None
+    with_volumes = any(item["type"] == "volume" for item in spec["mounts"])
     try:
         try:
+            if with_volumes:
+                from remora.frontend.volumes import using
+
+                record = using.resolved(settings, asked)
+                spec = record.spec
             # Left by a monitor that was killed.
             if os.path.isdir(f"{settings.runtime_root}/{record.id}"):
                 sweep.delete_runtime_state(settings, record.id, spec["runtime"])
@@ -94,6 +100,7 @@ def start(
             plan = _plan(settings, record)
             rootfs, root_fd, root = _root(settings, record, plan.space if plan is not None else None)
             try:
+                unfilled = using.fill(settings, asked, root_fd) if with_volumes else []
                 built = config.build(
                     settings,
                     spec,
@@ -115,10 +122,12 @@ def start(
             if built.once and _first_time(settings):
                 _warn(built.once)
             user, n_preserved = built.user, len(preserved)
+            if unfilled:
+                using.give(settings, unfilled, *user.outside(spec))
             if plan is not None:
                 plan.await_all()
             connection = monitor.spawn(
-                configuration(settings, record, user.uid, user.gid, attach, rows, columns, n_preserved, plan),
+                configuration(settings, asked, user.uid, user.gid, attach, rows, columns, n_preserved, plan),
                 lock_fd=lock,
                 rootfs_fd=rootfs,
                 stdio=(0, 1, 2) if passthrough else (),
@@ -147,7 +156,7 @@ def start(
             pass  # removed by somebody already
         except OSError as error:
             _warn(f"container {record.name} runs, but its record may not survive a power cut: {os_error_text(error)}")
-    pid = _await_start(settings, record, connection, attach)
+    pid = _await_start(settings, asked, connection, attach)
     if settings.joining >= 0:
         from remora.frontend.networks import rootless_bridge
 
@@ -389,6 +398,10 @@ def finish_removal(settings: Settings, record: ContainerRecord, connection: Conn
             from remora.frontend.userns import shifted
 
             shifted.release_unused(settings)
+    if last_use and any(item["type"] == "volume" for item in record.spec["mounts"]):
+        from remora.frontend.volumes import store
+
+        store.sweep(settings)
 
 
 def follow(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         lower: list[str]
 
     class Mount(TypedDict):
-        type: Literal["bind", "tmpfs"]
+        type: Literal["bind", "tmpfs", "volume"]  # source of a volume: its name
         source: str
         target: str
         options: list[str]

@@ -68,6 +68,10 @@ def remove_parts(settings: Settings, container_id: str, name: str) -> None:
         from remora.frontend.userns import shifted
 
         shifted.release(settings, container_id)
+    if os.path.isdir(settings.data + "/volumes"):
+        from remora.frontend.volumes import store
+
+        store.sweep(settings)
     monitor.remove_tree(settings.data_dir(container_id))
     monitor.remove_tree(settings.run_dir(container_id))
 

@@ -172,6 +172,7 @@ def _resolve(spec: Spec, arguments: Namespace, settings: Settings, config: Mappi
     image_labels = {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
     spec["labels"] = environment.labels(image_labels, arguments.label_file, arguments.label)
     networks.apply_image(spec, config)
+    mounts.add_image_volumes(spec["mounts"], config, arguments.image_volume)
     if not spec["stop_signal"]:
         text = _text(config, "StopSignal")
         spec["stop_signal"] = values.signal("the image's stop signal", text) if text else SIGTERM
@@ -211,6 +212,7 @@ def _attach(arguments: Namespace, detach: bool) -> list[str]:
 
 
 def _mounts(arguments: Namespace, settings: Settings, read_only: bool) -> list[Mount]:
+    mounts.check_image_volume(arguments.image_volume)
     found = [mounts.volume("--volume", text) for text in arguments.volume]
     found += [mounts.mount("--mount", text) for text in arguments.mount]
     found += [mounts.tmpfs("--tmpfs", text) for text in arguments.tmpfs]

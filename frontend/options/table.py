@@ -54,6 +54,7 @@ OPTIONS = (
     Option("--hostname -h", VALUE, "NAME", "Host name in the container"),
     Option("--hostuser", LIST, "USER", "Add this user of the host to the container's /etc/passwd"),
     Option("--http-proxy", FLAG, "", "Set the caller's proxy variables (default true)"),
+    Option("--image-volume", VALUE, "MODE", "What the image's volumes become: anonymous (default), tmpfs or ignore"),
     Option("--init", FLAG, "", "Run an init that reaps processes as PID 1"),
     Option("--interactive -i", FLAG, "", "Keep stdin open"),
     Option("--ip", VALUE, "ADDRESS", "IPv4 address on its network"),
@@ -66,7 +67,7 @@ OPTIONS = (
     Option("--mac-address", VALUE, "ADDRESS", "Hardware address on its network"),
     Option("--memory -m", VALUE, "BYTES", "Memory limit, as 512m"),
     Option("--memory-swap", VALUE, "BYTES", "Limit of memory and swap together, -1 = none"),
-    Option("--mount", LIST, "SPEC", "type=bind|tmpfs,source=…,target=…[,ro …]"),
+    Option("--mount", LIST, "SPEC", "type=volume|bind|tmpfs,source=…,target=…[,ro …]"),
     Option("--name", VALUE, "NAME", "Name of the container (default: a random one)"),
     Option(
         "--network --net",
@@ -115,7 +116,7 @@ OPTIONS = (
     Option("--user -u", VALUE, "USER[:GROUP]", "User to run as, names or numbers"),
     Option("--userns", VALUE, "MODE", "User namespace: host (default), auto, keep-id, nomap, container:NAME, ns:PATH"),
     Option("--uts", VALUE, "MODE", "UTS namespace: private (default), host, container:NAME or ns:PATH"),
-    Option("--volume -v", LIST, "SRC:DST[:OPTIONS]", "Bind-mount a host path"),
+    Option("--volume -v", LIST, "[SRC:]DST[:OPTIONS]", "Mount a host path, a volume by name, or an anonymous one"),
     Option("--workdir -w", VALUE, "PATH", "Working directory"),
 )
 

@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 from remora.frontend.errors import RemoraError
 from remora.frontend.options import environment, keys, mounts, names, values
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from remora.frontend.container.spec import Mount
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -124,7 +128,7 @@ def test_volume_resolves_the_source_and_keeps_options(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("/usr", "HOST-PATH:CONTAINER-PATH"),
+        ("usr", "HOST-PATH:CONTAINER-PATH"),
         ("/usr:", "HOST-PATH:CONTAINER-PATH"),
         (":/usr", "HOST-PATH:CONTAINER-PATH"),
         ("/usr:/a:ro:x", "HOST-PATH:CONTAINER-PATH"),
@@ -133,14 +137,44 @@ def test_volume_resolves_the_source_and_keeps_options(tmp_path: Path, monkeypatc
         ("/usr:/a/..", "can't be /"),
         ("/usr:/a:what", "unknown option"),
         ("/nowhere/x:/a", "statfs /nowhere/x: no such file or directory"),
-        ("name:/a", "named volumes"),
-        ("/usr:/a:U", "changing owners"),
+        ("na*me:/a", "invalid volume name"),
+        ("name:/a:what", "unknown option"),
+        ("/usr:/a:U", "the system's business"),
     ],
 )
 def test_bad_volume_says_what_is_wrong(text: str, words: str) -> None:
     with pytest.raises(RemoraError) as caught:
         mounts.volume("--volume", text)
     assert words in str(caught.value) and text in caught.value.message
+
+
+def test_a_name_is_a_volume_and_a_path_alone_an_anonymous_one() -> None:
+    assert mounts.volume("-v", "data:/a/../b:ro,nocopy") == {
+        "type": "volume",
+        "source": "data",
+        "target": "/b",
+        "options": ["ro", "nocopy"],
+    }
+    anonymous = {"type": "volume", "source": "", "target": "/b", "options": []}
+    assert mounts.volume("-v", "/b") == mounts.mount("--mount", "target=/b") == anonymous
+    named = {"type": "volume", "source": "data", "target": "/b", "options": ["ro", "nocopy"]}
+    assert mounts.mount("--mount", "type=volume,src=data,dst=/b,readonly,volume-nocopy=true") == named
+
+
+def test_volumes_of_the_image_give_way_to_what_is_mounted_there() -> None:
+    config: dict[str, object] = {"Volumes": {"/data": {}, "/srv/x": {}}}
+    given = [mounts.volume("-v", "mine:/data")]
+    mounts.add_image_volumes(given, config, None)
+    assert [(item["type"], item["source"], item["target"]) for item in given] == [
+        ("volume", "mine", "/data"),
+        ("volume", "", "/srv/x"),
+    ]
+    memory: list[Mount] = []
+    mounts.add_image_volumes(memory, config, "tmpfs")
+    assert [item["type"] for item in memory] == ["tmpfs", "tmpfs"]
+    none: list[Mount] = []
+    mounts.add_image_volumes(none, config, "ignore")
+    assert none == []
 
 
 def test_mount_takes_both_spellings() -> None:
@@ -157,8 +191,13 @@ def test_mount_takes_both_spellings() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "type=bind", "type=bind,source=/usr", "type=bind,target=/m", "type=volume,target=/m", "type=what,target=/m"]
-    + ["type=tmpfs,source=/x,target=/m", "source=/usr,target=/m", "type=bind,source=/usr,target=/m,ro=perhaps"],
+    ["", "type=bind", "type=bind,source=/usr", "type=bind,target=/m", "type=volume,source=a", "type=what,target=/m"]
+    + [
+        "type=tmpfs,source=/x,target=/m",
+        "source=/usr,target=/m",
+        "source=a/b,target=/m",
+        "type=bind,source=/usr,target=/m,ro=perhaps",
+    ],
 )
 def test_bad_mount_is_refused(text: str) -> None:
     with pytest.raises(RemoraError, match="--mount"):

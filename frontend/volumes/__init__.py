@@ -1,0 +1,1 @@
+"""Volumes: folders that outlive the containers that use them."""
