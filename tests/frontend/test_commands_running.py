@@ -222,7 +222,7 @@ def test_exec_passes_streams_environment_folder_user_and_code(remora: Remora) ->
     [
         (["web", "nosuch"], 127, "nosuch"),
         (["web", "/etc"], 126, "/etc"),
-        (["-u", "nobody-here", "web", "true"], 125, "nobody-here"),
+        (["-u", "nobody-here", "web", "true"], 126, "nobody-here"),
         (["web"], 125, "non-empty command"),
         ([], 125, "requires the name"),
         (["nope", "true"], 125, '"nope"'),

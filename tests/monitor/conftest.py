@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import socket
+import struct
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,3 +153,13 @@ def new_box(tmp_path: Path, busybox_root: Path) -> Iterator[Callable[[], Box]]:
 def box(new_box: Callable[[], Box]) -> Box:
     """One such container."""
     return new_box()
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """A terminal of 24 rows and 80 columns: its two ends."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    yield master, slave
+    os.close(master)
+    os.close(slave)
