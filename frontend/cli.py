@@ -96,6 +96,8 @@ GROUPED: dict[str, Command] = {
     "network_rm": Command("networks", "Remove networks"),
     "volume_create": Command("volumes", "Make a volume"),
     "volume_exists": Command("volumes", "Tell by the exit status whether a volume is there"),
+    "volume_export": Command("volume_archives", "Write the files of a volume as a tar archive"),
+    "volume_import": Command("volume_archives", "Put the files of a tar archive into a volume"),
     "volume_inspect": Command("volumes", "Show everything about volumes as JSON"),
     "volume_ls": Command("volumes", "List volumes"),
     "volume_prune": Command("volumes", "Remove volumes that no container uses"),
@@ -137,7 +139,7 @@ NOUNS: dict[str, dict[str, str]] = {
         "remove": "network_rm",
     },
     "volume": {
-        **{name: f"volume_{name}" for name in "create exists inspect ls prune rm".split()},
+        **{name: f"volume_{name}" for name in "create exists export import inspect ls prune rm".split()},
         "list": "volume_ls",
         "remove": "volume_rm",
     },
@@ -161,7 +163,19 @@ INTERRUPTED = 130
 # What an ordinary user can do only in a namespace of their own: giving files to other ids. `create`, `exec`, `restart`,
 # `rm`, `run` and `start` enter one by themselves, the others only read, or talk to monitors.
 ENTERING = frozenset(
-    ("image_prune", "import", "load", "network_connect", "network_disconnect", "network_reload", "pull", "rmi", "save")
+    (
+        "image_prune",
+        "import",
+        "load",
+        "network_connect",
+        "network_disconnect",
+        "network_reload",
+        "pull",
+        "rmi",
+        "save",
+        "volume_export",
+        "volume_import",
+    )
 )
 
 

@@ -216,6 +216,11 @@ def _mounts(arguments: Namespace, settings: Settings, read_only: bool) -> list[M
     found = [mounts.volume("--volume", text) for text in arguments.volume]
     found += [mounts.mount("--mount", text) for text in arguments.mount]
     found += [mounts.tmpfs("--tmpfs", text) for text in arguments.tmpfs]
+    mounts.check_targets(found)
+    if arguments.volumes_from:
+        from remora.frontend.options import volumes_from
+
+        found += volumes_from.read(settings, arguments.volumes_from, found)
     found = defaults.volumes(settings, found) + found
     mounts.check_targets(found)
     if read_only and arguments.read_only_tmpfs:

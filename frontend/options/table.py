@@ -117,6 +117,7 @@ OPTIONS = (
     Option("--userns", VALUE, "MODE", "User namespace: host (default), auto, keep-id, nomap, container:NAME, ns:PATH"),
     Option("--uts", VALUE, "MODE", "UTS namespace: private (default), host, container:NAME or ns:PATH"),
     Option("--volume -v", LIST, "[SRC:]DST[:OPTIONS]", "Mount a host path, a volume by name, or an anonymous one"),
+    Option("--volumes-from", LIST, "CONTAINER[:ro]", "Mount the volumes and host paths of another container"),
     Option("--workdir -w", VALUE, "PATH", "Working directory"),
 )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -229,3 +231,70 @@ def test_a_volume_serves_containers_with_their_own_user_namespace(remora: Remora
     maps = ("--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536")
     remora("run", "--rm", *maps, "-v", "mapped:/x", "busybox", "touch", "/x/file")
     assert os.stat(place(remora, "mapped") / "file").st_uid == 100000
+
+
+def test_volumes_from_another_container(remora: Remora, tmp_path: Path) -> None:
+    words = ("-v", "data:/data", "-v", "/anonymous", "-v", f"{tmp_path}:/host", "--tmpfs", "/memory")
+    remora("run", "--name", "first", *words, "busybox", "sh", "-c", "touch /data/d /anonymous/a /host/h")
+    listing = ("ls", "/data", "/anonymous", "/host")
+    shown = remora("run", "--rm", "--volumes-from", "first", "busybox", *listing).split()
+    assert {"a", "d", "h"} <= set(shown)
+    assert len(volumes(remora)) == 2
+    refused = remora.run("run", "--rm", "--volumes-from", "first:ro", "busybox", "touch", "/data/more", status=1)
+    assert "Read-only" in refused.stderr
+    own = remora("run", "--rm", "--volumes-from", "first", "-v", "mine:/data", "busybox", "ls", "/data")
+    assert own == ""
+    remora("create", "--name", "second", "--volumes-from", "first", "busybox", *listing)
+    remora("rm", "-v", "first")
+    assert {"a", "d", "h"} <= set(remora("start", "-a", "second").split())
+    remora("rm", "-v", "second")
+    assert volumes(remora) == ["data", "mine"]
+    assert "no such container" in said(remora, "run", "--rm", "--volumes-from", "first", "busybox", "true")
+    remora("create", "--name", "first", "busybox")
+    assert '"what"' in said(remora, "create", "--volumes-from", "first:what", "busybox")
+
+
+def test_a_volume_is_exported_and_imported_whole(remora: Remora, tmp_path: Path) -> None:
+    script = "cd /x; mkdir -m 2751 d; echo text >d/f; ln d/f hard; ln -s /etc/passwd link; mkfifo p; chown 5:6 d/f"
+    remora("run", "--rm", "-v", "from:/x", "busybox", "sh", "-c", script + "; chmod 0700 /x; chown 7:8 /x")
+    os.setxattr(place(remora, "from") / "d/f", "user.what", b"\xff\x00x")
+    os.utime(place(remora, "from") / "d", (1000, 1000))
+    archive = tmp_path / "a.tar"
+    remora("volume", "export", "-o", str(archive), "from")
+    remora("volume", "create", "to")
+    remora("volume", "import", "to", str(archive))
+    into = place(remora, "to")
+    assert (into / "d/f").read_text() == "text\n" and os.getxattr(into / "d/f", "user.what") == b"\xff\x00x"
+    assert os.stat(into / "d/f").st_ino == os.stat(into / "hard").st_ino
+    assert (os.stat(into / "d/f").st_uid, os.stat(into / "d/f").st_gid, os.stat(into).st_uid) == (5, 6, 7)
+    assert os.stat(into / "d").st_mode & 0o7777 == 0o2751 and os.stat(into / "d").st_mtime == 1000
+    assert os.readlink(into / "link") == "/etc/passwd" and (into / "p").is_fifo()
+    with archive.open("rb") as file:
+        words = ["gzip", "-c"]
+        packed = subprocess.run(words, stdin=file, capture_output=True, check=True, timeout=DEADLINE).stdout
+    (tmp_path / "a.tar.gz").write_bytes(packed)
+    remora("volume", "import", "to", str(tmp_path / "a.tar.gz"))
+    listing = subprocess.run(["tar", "-tf", archive], capture_output=True, text=True, check=True, timeout=DEADLINE)
+    assert "./d/f" in listing.stdout.split()
+    (tmp_path / "bad").write_text("no archive" * 1000)
+    assert "not a tar archive" in said(remora, "volume", "import", "to", str(tmp_path / "bad"))
+    assert "no such volume" in said(remora, "volume", "export", "-o", str(tmp_path / "none"), "nothing", status=1)
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_archive_cannot_write_outside_of_the_volume(remora: Remora, tmp_path: Path) -> None:
+    remora("volume", "create", "cage")
+    archive = tmp_path / "hostile.tar"
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with tarfile.open(archive, "w") as tar:
+        link = tarfile.TarInfo("out")
+        link.type, link.linkname = tarfile.SYMTYPE, str(outside)
+        tar.addfile(link)
+        for name in ("out/escaped", "../../../../escaped", str(outside / "escaped")):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"evil"))
+    remora.run("volume", "import", "cage", str(archive), status=None)
+    assert os.listdir(outside) == []
+    assert not (remora.root / "escaped").exists() and not Path("/escaped").exists()

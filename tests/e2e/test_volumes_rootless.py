@@ -43,6 +43,16 @@ def test_a_user_has_volumes_with_files_of_other_ids(vera: Person) -> None:
     assert os.listdir(vera.root / "volumes") == []
 
 
+def test_a_user_exports_and_imports_files_of_other_ids(vera: Person) -> None:
+    vera("run", "--rm", "-v", "from:/x", "busybox", "sh", "-c", "touch /x/f; chown 1000:7 /x/f; chmod 0600 /x/f")
+    archive = vera.home / "a.tar"
+    vera("volume", "export", "-o", str(archive), "from")
+    vera("volume", "create", "to")
+    vera("volume", "import", "to", str(archive))
+    assert vera("run", "--rm", "-v", "to:/x", "busybox", "stat", "-c", "%u:%g:%a", "/x/f") == "1000:7:600"
+    vera("volume", "rm", "--all")
+
+
 def test_anonymous_volumes_of_a_user_go_with_their_containers(vera: Person) -> None:
     vera("run", "-d", "--rm", "--name", "gone", "-v", "/x", *SLEEP)
     vera("exec", "gone", "sh", "-c", "touch /x/file; chown 5:5 /x/file")
