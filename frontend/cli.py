@@ -37,6 +37,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "attach": Command("attach", "Attach to a running container"),
+    "cp": Command("cp", "Copy files between containers and here"),
     "create": Command("create", "Create a container without starting it"),
     "exec": Command("exec", "Run a process in a running container"),
     "history": Command("history", "Show the steps that an image was made in"),
@@ -110,7 +111,7 @@ NOUNS: dict[str, dict[str, str]] = {
         **{
             name: name
             for name in (
-                "attach create exec inspect kill logs pause port ps rename restart rm run start stop unpause wait"
+                "attach cp create exec inspect kill logs pause port ps rename restart rm run start stop unpause wait"
             ).split()
         },
         "exists": "container_exists",

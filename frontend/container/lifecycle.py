@@ -98,7 +98,7 @@ def start(
                 sweep.delete_runtime_state(settings, record.id, spec["runtime"])
             sweep.finish_cleanup(record.run_dir)
             plan = _plan(settings, record)
-            rootfs, root_fd, root = _root(settings, record, plan.space if plan is not None else None)
+            rootfs, root_fd, root = root_of(settings, record, plan.space if plan is not None else None)
             try:
                 unfilled = using.fill(settings, asked, root_fd) if with_volumes else []
                 built = config.build(
@@ -324,7 +324,7 @@ def _lock(record: ContainerRecord) -> int:
     return lock
 
 
-def _root(settings: Settings, record: ContainerRecord, space: Space | None) -> tuple[int, int, str]:
+def root_of(settings: Settings, record: ContainerRecord, space: Space | None) -> tuple[int, int, str]:
     """(mount descriptor or -1, descriptor of the root folder, the path the runtime is told).
 
     space: the container's own user namespace.
