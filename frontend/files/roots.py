@@ -1,7 +1,8 @@
 """The file systems that files are copied from and to: a container's root, and our own.
 
 A running container's root is that of its first process, with everything that is mounted there. A stopped one's is
-mounted for us alone, detached, under the container's lock; a bind mount of it is used where the path leads into it.
+mounted for us alone, detached, under the container's lock; its bind mounts and volumes are used where
+the path leads into them.
 """
 
 from __future__ import annotations
@@ -161,7 +162,12 @@ def _stopped(settings: Settings, record: ContainerRecord, lock: int) -> Root:
     if not os.path.exists(record.spec_path):
         raise RemoraError(f'container "{record.name}" has just been removed')
     record.spec["remove"] = False  # in our copy: what is written has to last
-    space = None
+    asked, space = record, None
+    with_volumes = any(item["type"] == "volume" for item in record.spec["mounts"])
+    if with_volumes:
+        from remora.frontend.volumes import using
+
+        record = using.resolved(settings, asked)
     if record.spec["userns"]["uid_map"]:
         from remora.frontend.userns import space as spaces
 
@@ -176,7 +182,16 @@ def _stopped(settings: Settings, record: ContainerRecord, lock: int) -> Root:
             root = os.open(".", ROOT, dir_fd=mount)
         finally:
             os.close(mount)
-    return Root(record, root, False, lock)
+    found = Root(record, root, False, lock)
+    try:
+        if with_volumes:
+            unfilled = using.fill(settings, asked, root)
+            if unfilled:
+                using.give(settings, unfilled, *found.user())
+    except BaseException:
+        os.close(root)
+        raise
+    return found
 
 
 def _running(settings: Settings, record: ContainerRecord) -> Root | None:

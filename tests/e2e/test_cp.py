@@ -169,7 +169,7 @@ def test_links_that_point_outside_lead_to_the_containers_own_files(box: Remora, 
     assert [path.name for path in secret.iterdir()] == ["key"]
 
 
-def test_a_stopped_containers_bind_mount_is_where_its_path_leads(remora: Remora, tmp_path: Path) -> None:
+def test_a_stopped_containers_bind_mounts_and_volumes_are_where_its_path_leads(remora: Remora, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "shut").mkdir()
     (tmp_path / "file").write_text("x")
@@ -179,6 +179,10 @@ def test_a_stopped_containers_bind_mount_is_where_its_path_leads(remora: Remora,
     assert (tmp_path / "data/file").read_text() == "x"
     remora("cp", "box:/data/file", f"{tmp_path}/back")
     assert "Read-only file system" in refused(remora, f"{tmp_path}/file", "box:/shut")
+    remora("create", "--name", "filled", "-v", "kept:/bin", "busybox")
+    remora("cp", f"{tmp_path}/file", "filled:/bin/file")
+    assert "busybox" in remora("run", "--rm", "-v", "kept:/kept", "busybox", "ls", "/kept").split()
+    assert remora("run", "--rm", "-v", "kept:/kept", "busybox", "cat", "/kept/file") == "x"
     remora("create", "--name", "still", "--read-only", "busybox")
     assert "Read-only file system" in refused(remora, f"{tmp_path}/file", "still:/bin")
 
