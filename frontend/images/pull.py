@@ -136,7 +136,7 @@ def _copy(settings: Settings, name: str, quiet: bool, options: Options) -> None:
         skopeo.run(
             [
                 *arguments,
-                *_login(settings, name, options, folder),
+                *login(settings, name, options, folder),
                 f"docker://{name}",
                 store.transport + name,
             ],
@@ -158,9 +158,9 @@ def _is_newer(settings: Settings, given: str, local: Image, options: Options) ->
     verify = [] if options.tls_verify is None else [f"--tls-verify={str(options.tls_verify).lower()}"]
     for name in sources(settings, given):
         with skopeo.TemporaryFolder(settings.environ) as folder:
-            login = _login(settings, name, options, folder)
+            access = login(settings, name, options, folder)
             result = process.capture(
-                [program, "inspect", *verify, *login, "--format", "{{.Digest}}", f"docker://{name}"],
+                [program, "inspect", *verify, *access, "--format", "{{.Digest}}", f"docker://{name}"],
                 env=settings.tool_environ,
             )
         if result.status == 0:
@@ -173,8 +173,8 @@ def _platform(options: Options) -> list[str]:
     return [f"--override-{key}={value}" for key, value in chosen if value]
 
 
-def _login(settings: Settings, name: str, options: Options, folder: str) -> list[str]:
-    """`--authfile`; a password given by the user goes into a private file, as argv is there for all to see."""
+def login(settings: Settings, name: str, options: Options, folder: str) -> list[str]:
+    """skopeo's `--authfile`; a password given by the user goes into a private file, as argv is there for all to see."""
     authfile = options.authfile or settings.environ.get("REGISTRY_AUTH_FILE", "")
     if options.credentials:
         from base64 import b64encode

@@ -29,7 +29,11 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
         "the registry {host} speaks plain HTTP, not HTTPS",
         "`--tls-verify=false` allows that",
     ),
-    ("x509: ", "the certificate of the registry {host} can't be verified", "`--tls-verify=false` accepts any"),
+    (
+        "x509: ",
+        "the certificate of the registry {host} can't be verified",
+        "`--tls-verify=false` accepts any; its CA belongs into /etc/containers/certs.d/{host}/",
+    ),
     ("connection refused", "the registry {host} refuses connections", "is it running, and is the port right?"),
     ("no such host", "the registry host {host} is not known", "check the name and the network"),
     ("network is unreachable", "the registry {host} can't be reached", "check the network"),
@@ -42,6 +46,7 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
     ("name unknown", "the registry has no such repository", "check the name"),
     ("unauthorized", "the registry {host} wants a login or does not know the image", "`skopeo login {host}`"),
     ("authentication required", "the registry {host} wants a login", "`skopeo login {host}`"),
+    ("permission denied", "{text}", ""),
     ("denied", "the registry {host} denies access", "`skopeo login {host}`, and check the name"),
     (
         "insufficient uids or gids available",
@@ -55,6 +60,7 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
         "install containers-common (Debian: golang-github-containers-common)",
     ),
     ("is in use by a container", "the image is in use by a container", "`podman ps -a --external` lists them"),
+    ("doesn't support modifying existing images", "it exists already", "remove it first or choose another name"),
     ("unexpected eof", "the data is cut off", "get it again"),
     ("read-only file system", "the file system of {folder} is read-only", ""),
 )
@@ -185,7 +191,7 @@ def explain(text: str, phase: str, name: str, folder: str) -> SkopeoFailed:
         repository = repository.rpartition(":")[0]
     for part, meaning, remedy in KNOWN:
         if part in lowered:
-            values = {"host": host, "name": name, "folder": folder, "repository": repository}
+            values = {"host": host, "name": name, "folder": folder, "repository": repository, "text": text}
             return SkopeoFailed(f"{phase}: {meaning.format(**values)}", remedy.format(**values), text)
     return SkopeoFailed(f"{phase}: {text}", "", text)
 

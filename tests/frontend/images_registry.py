@@ -35,17 +35,31 @@ def free_port() -> int:
         return port
 
 
+def certify(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 that is its own authority, `ca.crt`, with `ca.key` beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "ca.key", "-out", folder / "ca.crt"],
+        check=True,
+        capture_output=True,
+    )
+    return folder / "ca.crt"
+
+
 @contextmanager
-def registry(folder: Path, *, password_file: Path | None = None) -> Iterator[Registry]:
-    """A running registry; it is ended by its pid."""
+def registry(folder: Path, *, password_file: Path | None = None, certificate: Path | None = None) -> Iterator[Registry]:
+    """A running registry; it is ended by its pid. certificate: of `certify`, else it speaks plain HTTP."""
     if shutil.which("docker-registry") is None:
         pytest.skip("docker-registry is not installed")
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     login = f"auth:\n  htpasswd:\n    realm: test\n    path: {password_file}\n" if password_file else ""
+    tls = f"  tls:\n    certificate: {certificate}\n    key: {certificate.with_suffix('.key')}\n" if certificate else ""
     config = folder / "config.yml"
     config.write_text(
-        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder}\nhttp:\n  addr: 127.0.0.1:{port}\n{login}"
+        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder}\n"
+        f"http:\n  addr: 127.0.0.1:{port}\n{tls}{login}"
     )
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(["docker-registry", "serve", config], stdout=log, stderr=log)
