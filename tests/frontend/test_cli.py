@@ -84,7 +84,7 @@ def test_help_lists_every_command_and_needs_none_of_them() -> None:
     [
         (["wiat"], 'unknown command "wiat" for "remora"', "did you mean wait?"),
         (["xyzzy"], 'unknown command "xyzzy" for "remora"', "remora --help"),
-        (["container", "strat"], 'unknown command "strat" for "remora container"', "did you mean start?"),
+        (["container", "strt"], 'unknown command "strt" for "remora container"', "did you mean start?"),
         (["ps", "--al"], "unknown flag: --al", "did you mean --all?"),
         (["--roots", "/x", "ps"], "unknown flag: --roots", "did you mean --root?"),
         (["--root"], "flag needs an argument: --root", "remora --help"),
