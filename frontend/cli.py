@@ -39,7 +39,9 @@ COMMANDS: dict[str, Command] = {
     "attach": Command("attach", "Attach to a running container"),
     "cp": Command("cp", "Copy files between containers and here"),
     "create": Command("create", "Create a container without starting it"),
+    "diff": Command("diff", "Show what a container has changed in the files of its image"),
     "exec": Command("exec", "Run a process in a running container"),
+    "export": Command("export", "Write the file system of a container as a tarball"),
     "history": Command("history", "Show the steps that an image was made in"),
     "images": Command("images", "List the images of the local store"),
     "import": Command("import_", "Make an image from a tarball of a root file system"),
@@ -114,7 +116,8 @@ NOUNS: dict[str, dict[str, str]] = {
         **{
             name: name
             for name in (
-                "attach cp create exec inspect kill logs pause port ps rename restart rm run start stop unpause wait"
+                "attach cp create diff exec export inspect kill logs pause port ps rename restart rm run start stop "
+                "unpause wait"
             ).split()
         },
         "exists": "container_exists",
@@ -170,6 +173,7 @@ INTERRUPTED = 130
 # `rm`, `run` and `start` enter one by themselves, the others only read, or talk to monitors.
 ENTERING = frozenset(
     (
+        "diff",
         "image_prune",
         "import",
         "load",

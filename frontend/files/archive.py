@@ -49,7 +49,10 @@ class _Reader:
 
 
 def write(fd: int, entries: Iterable[Entry], top: str, inside: Callable[[int, int], tuple[int, int]]) -> None:
-    """Write a tarball. top: what the topmost file is called ("." for a folder's content). inside: see Root.inside."""
+    """Write a tarball.
+
+    top: what the topmost file is called; "." for a folder's content, "" to leave it out. inside: see Root.inside.
+    """
     linked: dict[tuple[int, ...], str] = {}
     with (
         open(fd, "wb", closefd=False) as raw,
@@ -60,7 +63,9 @@ def write(fd: int, entries: Iterable[Entry], top: str, inside: Callable[[int, in
             kind = TYPES.get(stat.S_IFMT(status.st_mode))
             if kind is None:
                 continue  # a socket
-            name = f"{top}/{entry.path}".rstrip("/") if entry.path else top
+            name = f"{top}/{entry.path}" if top and entry.path else entry.path or top
+            if not name:
+                continue
             info = tarfile.TarInfo(name)
             info.type, info.mode, info.mtime = kind, stat.S_IMODE(status.st_mode), int(status.st_mtime)
             info.uid, info.gid = inside(status.st_uid, status.st_gid)

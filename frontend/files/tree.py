@@ -122,7 +122,7 @@ def mount_id(fd: int) -> int:
 
 
 def _empty(status: os.stat_result) -> os.stat_result:
-    """A plain file without content in its place."""
+    """A plain file without content in its place; no names (st_nlink) say that it is not to be read."""
     fields = list(status)
-    fields[0], fields[3], fields[6] = stat.S_IFREG | stat.S_IMODE(status.st_mode) & 0o777, 1, 0
+    fields[0], fields[3], fields[6] = stat.S_IFREG | stat.S_IMODE(status.st_mode) & 0o777, 0, 0
     return os.stat_result(fields)
