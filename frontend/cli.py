@@ -46,7 +46,7 @@ COMMANDS: dict[str, Command] = {
     "images": Command("images", "List the images of the local store"),
     "import": Command("import_", "Make an image from a tarball of a root file system"),
     "info": Command("info", "Show what Remora works with on this machine"),
-    "inspect": Command("inspect", "Show everything about containers or images as JSON"),
+    "inspect": Command("inspect", "Show everything about containers, images or volumes as JSON"),
     "kill": Command("kill", "Send a signal to containers"),
     "load": Command("load", "Load images from an archive"),
     "logs": Command("logs", "Show the output of containers"),

@@ -1,4 +1,4 @@
-"""`remora inspect`: everything about containers or images, as JSON or through a Go template."""
+"""`remora inspect`: everything about containers, images or volumes, as JSON or through a Go template."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from remora.frontend.settings import Settings
 
 EXAMPLE = "remora inspect --format '{{.State.Pid}}' web"
-TYPES = ("all", "container", "image")
+TYPES = ("all", "container", "image", "volume")
 INDENT = 4
 
 
@@ -20,7 +20,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--format", "-f", default="json", metavar="FORMAT", help="json (default) or a Go template")
     parser.add_argument("--latest", "-l", action="store_true", help="The container created last")
     parser.add_argument("--size", "-s", action="store_true", help="Also the size of what containers wrote")
-    parser.add_argument("--type", "-t", default="all", choices=TYPES, metavar="TYPE", help="container, image or all")
+    text = "container, image, volume or all"
+    parser.add_argument("--type", "-t", default="all", choices=TYPES, metavar="TYPE", help=text)
     parser.add_argument("names", nargs="*", metavar="NAME")
 
 
@@ -60,7 +61,9 @@ def run(arguments: Namespace, settings: Settings) -> int:
 
 
 def _object(settings: Settings, name: str, kind: str, size: bool) -> dict[str, object]:
-    """The container or the image that is called so; a container goes first."""
+    """The container, the image or the volume that is called so; a container goes first, a volume last."""
+    if kind == "volume":
+        return _volume(settings, name)
     if kind != "image":
         from remora.frontend.container import describe
 
@@ -77,6 +80,20 @@ def _object(settings: Settings, name: str, kind: str, size: bool) -> dict[str, o
     except UnknownImage:
         if kind == "image":
             raise
+    try:
+        return _volume(settings, name)
+    except RemoraError:
         raise RemoraError(
             f'inspecting object: no such object: "{name}"', "`remora ps -a` and `remora images` list what there is"
         ) from None
+
+
+def _volume(settings: Settings, name: str) -> dict[str, object]:
+    from remora.frontend.volumes import describe, store
+
+    try:
+        volume = store.load(settings, name)
+    except store.NoSuchVolume as error:
+        error.status = 125
+        raise
+    return describe.fields(settings, volume, len(store.users(settings, name, corrupt=[]).get(name, [])))

@@ -199,6 +199,30 @@ def test_a_folder_of_the_host_as_a_volume(remora: Remora, tmp_path: Path) -> Non
     assert "colour" in said(remora, "volume", "create", "--opt", "colour=red", "bad")
 
 
+def test_a_tmpfs_as_a_volume_keeps_nothing(remora: Remora) -> None:
+    remora("volume", "create", "--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=1m,mode=0700", "memory")
+    script = "df -k /x | tail -1; stat -c %a /x; touch /x/file"
+    line, mode = remora("run", "--rm", "-v", "memory:/x", "busybox", "sh", "-c", script).splitlines()
+    assert line.split()[:2] == ["tmpfs", "1024"] and mode == "700"
+    assert remora("run", "--rm", "-v", "memory:/x", "busybox", "ls", "/x") == ""
+    assert "only in containers that run" in said(remora, "volume", "export", "-o", "/dev/null", "memory")
+    assert "nfs" in said(remora, "volume", "create", "--opt", "type=nfs", "other")
+
+
+def test_inspect_finds_volumes(remora: Remora) -> None:
+    remora("volume", "create", "data")
+    expected = json.loads(remora("volume", "inspect", "data"))
+    assert (
+        json.loads(remora("inspect", "data")) == json.loads(remora("inspect", "--type", "volume", "data")) == expected
+    )
+    assert "no such volume" in said_first(remora, "inspect", "--type", "volume", "nothing")
+
+
+def said_first(remora: Remora, *words: str) -> str:
+    """The error of a command that also prints what it has found."""
+    return remora.run(*words, status=125).stderr
+
+
 def test_containers_made_and_volumes_removed_at_once_never_miss_each_other(remora: Remora) -> None:
     makers = [remora.popen("create", "-v", "race:/x", "busybox") for _ in range(6)]
     removers = [remora.popen("volume", "rm", "race") for _ in range(6)]
