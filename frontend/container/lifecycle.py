@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from remora.frontend.container.record import ContainerRecord
     from remora.frontend.settings import Settings
     from remora.frontend.userns.space import Space
+    from remora.frontend.volumes.memory import Memory
     from remora.monitor import Connection, RequestFailed
 
 LIMITS_TOLD = "limits-told"  # in the run folder: the line about lowered default limits was shown
@@ -85,19 +86,22 @@ def start(
         lock = _lock(record)
     rootfs = -1
     plan: Plan | None = None
+    memory: Memory | None = None
     with_volumes = any(item["type"] == "volume" for item in spec["mounts"])
     try:
         try:
-            if with_volumes:
-                from remora.frontend.volumes import using
-
-                record = using.resolved(settings, asked)
-                spec = record.spec
             # Left by a monitor that was killed.
             if os.path.isdir(f"{settings.runtime_root}/{record.id}"):
                 sweep.delete_runtime_state(settings, record.id, spec["runtime"])
             sweep.finish_cleanup(record.run_dir)
-            plan = _plan(settings, record)
+            if with_volumes:
+                from remora.frontend.volumes import using
+
+                memory = using.memory(settings, record)
+            plan = _plan(settings, record, memory)
+            if with_volumes:
+                record = using.resolved(settings, record, memory)
+                spec = record.spec
             rootfs, root_fd, root = root_of(settings, record, plan.space if plan is not None else None)
             try:
                 unfilled = using.fill(settings, asked, root_fd) if with_volumes else []
@@ -138,6 +142,8 @@ def start(
             )
         except Exception:
             sweep.finish_cleanup(record.run_dir)
+            if memory is not None:
+                memory.close()
             raise
         finally:
             if plan is not None:
@@ -156,7 +162,11 @@ def start(
             pass  # removed by somebody already
         except OSError as error:
             _warn(f"container {record.name} runs, but its record may not survive a power cut: {os_error_text(error)}")
-    pid = _await_start(settings, asked, connection, attach)
+    try:
+        pid = _await_start(settings, asked, connection, attach)
+    finally:
+        if memory is not None:
+            memory.close()
     if settings.joining >= 0:
         from remora.frontend.networks import rootless_bridge
 
@@ -164,8 +174,8 @@ def start(
     return Started(connection, pid, built.warnings)
 
 
-def _plan(settings: Settings, record: ContainerRecord) -> Plan | None:
-    """What this start needs beside the record; None: nothing.
+def _plan(settings: Settings, record: ContainerRecord, memory: Memory | None) -> Plan | None:
+    """What this start needs beside the record; None: nothing. memory: volumes that other containers have mounted.
 
     Each part of the frontend that needs something adds it here, in a module that is imported only when the record asks
     for it. What is to be undone has to be in the plan, and saved, before it is made. Called with the container's lock.
@@ -174,12 +184,14 @@ def _plan(settings: Settings, record: ContainerRecord) -> Plan | None:
     joins = ":" in spec["pid"] + spec["ipc"] + spec["uts"] + spec["cgroupns"] + spec["network"]
     bridged = spec["network"] == "bridge" and bool(spec["networks"])
     user_mode = spec["network"] in ("pasta", "slirp4netns")
-    if not joins and not bridged and not user_mode and not spec["userns"]["uid_map"]:
+    if not joins and not bridged and not user_mode and not spec["userns"]["uid_map"] and memory is None:
         return None
     from remora.frontend.container.plan import Plan
 
     plan = Plan(record)
     try:
+        if memory is not None:
+            memory.hand_over(plan)
         if joins:
             from remora.frontend.container import joining
 

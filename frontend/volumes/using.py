@@ -14,10 +14,11 @@ from remora.monitor import core
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from remora.frontend.container.spec import Mount, Spec
     from remora.frontend.settings import Settings
+    from remora.frontend.volumes.memory import Memory
     from remora.frontend.volumes.store import Volume
 
 COPY_WORDS = frozenset(("copy", "nocopy"))
@@ -69,12 +70,32 @@ def release(held: Sequence[int]) -> None:
         os.close(fd)
 
 
-def resolved(settings: Settings, record: ContainerRecord) -> ContainerRecord:
+def memory(settings: Settings, record: ContainerRecord) -> Memory | None:
+    """What a start needs of the volumes that are a tmpfs; None when there are none. To be closed by the caller."""
+    for item in _mounts(record.spec):
+        if makers.is_tmpfs(_load(settings, record, item["source"])["options"]):
+            from remora.frontend.volumes.memory import Memory
+
+            made = Memory()
+            try:
+                made.open(settings, record)
+            except BaseException:
+                made.close()
+                raise
+            return made
+    return None
+
+
+def resolved(settings: Settings, record: ContainerRecord, memory: Memory | None = None) -> ContainerRecord:
     """The record with bind mounts in place of its volumes, as a start needs it.
 
     Raises RemoraError when a volume is gone.
     """
-    mounts = [_resolved(settings, record, item) if item["type"] == "volume" else item for item in record.spec["mounts"]]
+    shared = memory.paths if memory is not None else {}
+    mounts = [
+        _resolved(settings, record, item, shared) if item["type"] == "volume" else item
+        for item in record.spec["mounts"]
+    ]
     spec = record.spec.copy()
     spec["mounts"] = mounts
     made = ContainerRecord(settings, spec)
@@ -82,10 +103,10 @@ def resolved(settings: Settings, record: ContainerRecord) -> ContainerRecord:
     return made
 
 
-def _resolved(settings: Settings, record: ContainerRecord, item: Mount) -> Mount:
+def _resolved(settings: Settings, record: ContainerRecord, item: Mount, shared: Mapping[str, str]) -> Mount:
     volume = _load(settings, record, item["source"])
     options = [word for word in item["options"] if word not in COPY_WORDS]
-    if volume["options"]:
+    if volume["options"] and item["source"] not in shared:
         what = f'starting container {record.name}: volume "{volume["name"]}"'
         if makers.is_tmpfs(volume["options"]):
             options = [word for word in options if word != "U"]
@@ -96,7 +117,7 @@ def _resolved(settings: Settings, record: ContainerRecord, item: Mount) -> Mount
             options.append(word)
     return {
         "type": "bind",
-        "source": store.place(settings, item["source"]),
+        "source": shared.get(item["source"]) or store.place(settings, item["source"]),
         "target": item["target"],
         "options": options,
     }

@@ -209,6 +209,22 @@ def test_a_tmpfs_as_a_volume_keeps_nothing(remora: Remora) -> None:
     assert "nfs" in said(remora, "volume", "create", "--opt", "type=nfs", "other")
 
 
+def test_a_tmpfs_is_shared_by_the_containers_that_run_with_it(remora: Remora) -> None:
+    remora("volume", "create", "--opt", "type=tmpfs", "memory")
+    starting = [remora.popen("run", "-d", "--name", f"c{n}", "-v", f"memory:/x{n}", *SLEEP) for n in range(3)]
+    assert [one.wait(DEADLINE) for one in starting] == [0, 0, 0]
+    remora("exec", "c0", "touch", "/x0/zero")
+    remora("exec", "c2", "touch", "/x2/two")
+    assert remora("exec", "c1", "ls", "/x1").split() == ["two", "zero"]
+    remora("stop", "-t", "0", "c0", "c1")
+    assert remora("run", "--rm", "-v", "memory:/y", "busybox", "ls", "/y").split() == ["two", "zero"]
+    remora("start", "c0")
+    assert remora("exec", "c0", "ls", "/x0").split() == ["two", "zero"]
+    remora("rm", "-f", "-t", "0", "c0", "c1", "c2")
+    assert remora("run", "--rm", "-v", "memory:/y", "busybox", "ls", "/y") == ""
+    assert os.listdir(remora.root / "containers") == []
+
+
 def test_inspect_finds_volumes(remora: Remora) -> None:
     remora("volume", "create", "data")
     expected = json.loads(remora("volume", "inspect", "data"))
