@@ -29,7 +29,8 @@ def sure(warning: str) -> bool:
     """Ask on stderr; anything but yes on stdin is no."""
     sys.stderr.write(f"WARNING! {warning}\nAre you sure you want to continue? [y/N] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.readline() if sys.stdin is not None else ""
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _check(filters: Sequence[str], known: Sequence[str]) -> None:

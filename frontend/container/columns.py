@@ -168,6 +168,13 @@ def _label(view: View, process: Process) -> str:
 
 
 def _started(view: View, process: Process) -> str:
+    from remora.frontend.output.text import moment
+
+    return moment((time.time_ns() - view.elapsed(process)) // NS * NS).go
+
+
+def _started_shortly(view: View, process: Process) -> str:
+    """As ps has it: the time of day, the day when it was not today's."""
     at = time.time() - view.elapsed(process) / NS
     return time.strftime("%H:%M" if time.time() - at < 86400 else "%b%d", time.localtime(at))
 
@@ -223,6 +230,7 @@ TABLE: dict[str, tuple[str, Callable[[View, Process], str]]] = {
     "ruser": ("RUSER", _user(0)),
     "seccomp": ("SECCOMP", lambda view, process: SECCOMP.get(process.status.get("Seccomp", ""), "?")),
     "sid": ("SID", lambda view, process: str(view.inner(process, "NSsid", int(process.stat[3])))),
+    "start": ("START", _started_shortly),
     "state": ("STATE", lambda view, process: process.stat[0]),
     "stime": ("STIME", _started),
     "time": ("TIME", lambda view, process: go_duration(process.cpu_ticks * NS // view.hertz)),
@@ -238,7 +246,7 @@ ALIASES = {
     "%p": "pid", "%r": "pgid", "%t": "etime", "%u": "ruser", "%x": "time", "%y": "tty", "%z": "vsz", "%cpu": "pcpu",
     "%mem": "pmem", "cmd": "args", "command": "args", "egid": "gid", "egroup": "group", "euid": "uid", "euser": "user",
     "ni": "nice", "pgrp": "pgid", "rssize": "rss", "rsz": "rss", "s": "state", "sess": "sid", "session": "sid",
-    "start_time": "stime", "thcount": "nlwp", "tname": "tty", "tt": "tty", "ucmd": "comm", "ucomm": "comm",
+    "start_time": "start", "thcount": "nlwp", "tname": "tty", "tt": "tty", "ucmd": "comm", "ucomm": "comm",
     "uname": "user", "vsize": "vsz",
 }  # fmt: skip
 

@@ -47,6 +47,8 @@ def test_container_prune_asks_and_takes_only_yes_for_it(remora: Remora) -> None:
         result = remora.run("container", "prune", input=answer)
         assert "WARNING! This will remove all non running containers." in result.stderr
         assert result.stdout == ""
+    closed = remora.popen("container", "prune", preexec=("sh", "-c", 'exec "$0" "$@" <&-'))
+    assert closed.wait(timeout=30) == 0
     assert remora.run("container", "exists", "made").stdout == ""
     assert len(remora.run("container", "prune", input="y\n").stdout) == 65
     assert remora.run("container", "exists", "made", status=1).stderr == ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +54,22 @@ def test_top_takes_podmans_descriptors_aixs_codes_and_pss_names(remora: Remora) 
     assert said(remora, "top", "one", "pidd").startswith('Error: unknown descriptor "pidd" (did you mean pid')
     remora("run", "-d", "--name", "all", "--privileged", "busybox", *SLEEP[1:])
     assert "SYS_ADMIN" in remora("top", "all", "capeff") or "full" in remora("top", "all", "capeff")
+
+
+def test_each_descriptor_of_podman_has_its_heading(remora: Remora) -> None:
+    remora("run", "-d", "--name", "one", *SLEEP)
+    podman = {
+        "args": "COMMAND", "capamb": "AMBIENT CAPS", "capbnd": "BOUNDING CAPS", "capeff": "EFFECTIVE CAPS",
+        "capinh": "INHERITED CAPS", "capprm": "PERMITTED CAPS", "comm": "COMMAND", "etime": "ELAPSED",
+        "group": "GROUP", "groups": "GROUPS", "hgroup": "HGROUP", "hgroups": "HGROUPS", "hpid": "HPID",
+        "huser": "HUSER", "label": "LABEL", "nice": "NI", "pcpu": "%CPU", "pgid": "PGID", "pid": "PID",
+        "ppid": "PPID", "rgroup": "RGROUP", "rss": "RSS", "ruser": "RUSER", "seccomp": "SECCOMP", "state": "STATE",
+        "stime": "STIME", "time": "TIME", "tty": "TTY", "user": "USER", "vsz": "VSZ",
+    }  # fmt: skip
+    heading, line = remora("top", "one", *podman).splitlines()
+    assert heading.split() == " ".join(podman.values()).split()
+    assert " UTC" in line or time.tzname[0] in line
+    assert re.search(r"  [0-9.]+m?s  ", line), line
 
 
 def test_top_takes_options_of_ps_and_shows_only_the_containers_processes(remora: Remora) -> None:
