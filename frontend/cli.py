@@ -49,6 +49,8 @@ COMMANDS: dict[str, Command] = {
     "inspect": Command("inspect", "Show everything about containers, images or volumes as JSON"),
     "kill": Command("kill", "Send a signal to containers"),
     "load": Command("load", "Load images from an archive"),
+    "login": Command("login", "Check a login to a registry and keep it"),
+    "logout": Command("login", "Forget the login to a registry"),
     "logs": Command("logs", "Show the output of containers"),
     "pause": Command("pause", "Freeze the processes of containers"),
     "port": Command("port", "List the published ports of containers"),

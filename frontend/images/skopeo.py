@@ -44,10 +44,10 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
         "`skopeo list-tags docker://{repository}` lists the tags",
     ),
     ("name unknown", "the registry has no such repository", "check the name"),
-    ("unauthorized", "the registry {host} wants a login or does not know the image", "`skopeo login {host}`"),
-    ("authentication required", "the registry {host} wants a login", "`skopeo login {host}`"),
+    ("unauthorized", "the registry {host} wants a login or does not know the image", "`remora login {host}`"),
+    ("authentication required", "the registry {host} wants a login", "`remora login {host}`"),
     ("permission denied", "{text}", ""),
-    ("denied", "the registry {host} denies access", "`skopeo login {host}`, and check the name"),
+    ("denied", "the registry {host} denies access", "`remora login {host}`, and check the name"),
     (
         "insufficient uids or gids available",
         "the image has files of users or groups that have no id here",

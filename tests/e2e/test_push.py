@@ -11,23 +11,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Remora
-from tests.frontend.images_registry import Registry, certify, free_port, registry
+from tests.frontend.images_registry import Registry, free_port, secure_registry
 from tests.support.commands import said
 from tests.support.village import Person, Village, import_image, staying
 
-PASSWORDS = "me:$2b$05$lhXvoqkynIYNDXlDZeyEf.CidDCwqONgKSXbszzGy8qNUVX29eBTS\n"  # bcrypt of "secret"
 CREDS = ("--creds", "me:secret")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """With TLS and a password; `certs/ca.crt` in its folder is its authority."""
-    folder = tmp_path_factory.mktemp("registry")
-    (folder / "htpasswd").write_text(PASSWORDS)
-    certificate = certify(folder / "certs")
-    with registry(folder, password_file=folder / "htpasswd", certificate=certificate) as running:
-        (folder / "only").mkdir()
-        (folder / "only/ca.crt").write_text(certificate.read_text())
+    with secure_registry(tmp_path_factory.mktemp("registry")) as running:
         yield running
 
 
@@ -39,7 +32,7 @@ def test_a_pushed_image_is_pulled_again_by_the_digest_that_was_written(
     empty_remora: Remora, server: Registry, busybox_tar: Path, tmp_path: Path
 ) -> None:
     image = empty_remora("import", "-q", "-c", "LABEL=pushed=1", str(busybox_tar), "base").removeprefix("sha256:")
-    access = ("--cert-dir", str(server.folder / "only"), *CREDS)
+    access = ("--cert-dir", str(server.folder / "trusted"), *CREDS)
     name = f"{server.host}/me/base:1"
     result = empty_remora.run("push", *access, "--digestfile", str(tmp_path / "digest"), "base", name)
     assert result.stdout == "" and "Writing manifest" in result.stderr
@@ -89,7 +82,7 @@ def test_what_fails_is_one_line_with_a_remedy_and_leaves_nothing(
     empty_remora: Remora, server: Registry, busybox_tar: Path, tmp_path: Path
 ) -> None:
     image = empty_remora("import", "-q", str(busybox_tar), "base").removeprefix("sha256:")
-    secure, name = ("push", "-q", "--cert-dir", str(server.folder / "only")), f"{server.host}/me/base:1"
+    secure, name = ("push", "-q", "--cert-dir", str(server.folder / "trusted")), f"{server.host}/me/base:1"
     assert f"--tls-verify=false` accepts any; its CA belongs into /etc/containers/certs.d/{server.host}/" in said(
         empty_remora, "push", "-q", *CREDS, "base", name
     )

@@ -72,6 +72,19 @@ def registry(folder: Path, *, password_file: Path | None = None, certificate: Pa
         process.wait(10)
 
 
+@contextmanager
+def secure_registry(folder: Path) -> Iterator[Registry]:
+    """With TLS, and a login: user `me`, password `secret`. `trusted/ca.crt` in its folder is its authority."""
+    folder.mkdir(parents=True, exist_ok=True)
+    passwords = folder / "htpasswd"
+    passwords.write_text("me:$2b$05$lhXvoqkynIYNDXlDZeyEf.CidDCwqONgKSXbszzGy8qNUVX29eBTS\n")  # bcrypt
+    certificate = certify(folder / "certs")
+    (folder / "trusted").mkdir()
+    (folder / "trusted/ca.crt").write_text(certificate.read_text())
+    with registry(folder, password_file=passwords, certificate=certificate) as running:
+        yield running
+
+
 def _answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()

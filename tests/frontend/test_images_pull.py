@@ -168,7 +168,7 @@ def test_a_login_is_asked_for_taken_and_never_shown_in_the_process_list(
         push(empty_remora, "localhost/base:latest", name, "--dest-creds", "me:secret")
         empty_remora("rmi", "base")
         error = empty_remora.run("pull", "-q", "--tls-verify=false", name, status=125).stderr
-        assert f"`skopeo login {private.host}`" in error
+        assert f"`remora login {private.host}`" in error
         empty_remora("pull", "-q", "--tls-verify=false", "--creds", "me:secret", name)
         empty_remora.run("pull", "-q", "--tls-verify=false", "--creds", "me:wrong", name, status=125)
         tracer = subprocess.run(
