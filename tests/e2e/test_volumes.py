@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -338,3 +339,30 @@ def test_an_archive_cannot_write_outside_of_the_volume(remora: Remora, tmp_path:
     remora.run("volume", "import", "cage", str(archive), status=None)
     assert os.listdir(outside) == []
     assert not (remora.root / "escaped").exists() and not Path("/escaped").exists()
+
+
+def killed_after(remora: Remora, seconds: float, *words: str) -> None:
+    """Run a command, and kill it when it takes longer."""
+    process = remora.popen(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(DEADLINE)
+
+
+def test_commands_that_are_killed_leave_no_anonymous_volume_without_its_container(remora: Remora) -> None:
+    words = ("create", "-v", "/x", "-v", "/y", "-v", "named:/z", "busybox")
+    begun = time.monotonic()
+    remora(*words)
+    took = time.monotonic() - begun
+    for step in range(12):
+        killed_after(remora, took * (0.3 + step / 16), *words)
+    containers = remora("ps", "-aq").split()
+    assert len(volumes(remora)) == 2 * len(containers) + 1
+    for step, container in enumerate(containers):
+        killed_after(remora, took * (0.3 + step % 12 / 16), "rm", "-v", container)
+    containers = remora("ps", "-aq").split()
+    assert len(volumes(remora)) == 2 * len(containers) + 1
+    remora("rm", "-v", "--all")
+    assert volumes(remora) == os.listdir(remora.root / "volumes") == ["named"]
