@@ -169,6 +169,29 @@ def test_links_that_point_outside_lead_to_the_containers_own_files(box: Remora, 
     assert [path.name for path in secret.iterdir()] == ["key"]
 
 
+def test_the_links_of_proc_lead_nowhere_where_the_hosts_processes_are_seen(remora: Remora, tmp_path: Path) -> None:
+    remora("run", "-d", "--name", "box", "--pid", "host", "busybox", *SLEEP[1:])
+    own = f"/proc/{os.getpid()}"
+    (tmp_path / "planted").write_text("x")
+    refused(remora, f"box:{own}/root{tmp_path}/planted", f"{tmp_path}/back")
+    refused(remora, f"{tmp_path}/planted", f"box:{own}/root{tmp_path}/back")
+    remora("cp", "-L", f"box:{own}/comm", f"{tmp_path}/comm")
+    refused(remora, "-L", f"box:{own}/cwd", f"{tmp_path}/back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_folder_given_as_the_root_is_copied_from_and_to(remora: Remora, busybox_tar: Path, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    subprocess.run(["tar", "-xf", busybox_tar, "-C", tmp_path / "root"], check=True)
+    (tmp_path / "x").write_text("x")
+    remora("create", "--name", "box", "--rootfs", f"{tmp_path}/root", *SLEEP)
+    remora("cp", f"{tmp_path}/x", "box:/one")
+    remora("start", "box")
+    remora("cp", "box:/one", "box:/two")
+    assert (tmp_path / "root/two").read_text() == "x"
+    assert "no image" in remora.run("diff", "box", status=125).stderr
+
+
 def test_a_stopped_containers_bind_mounts_and_volumes_are_where_its_path_leads(remora: Remora, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "shut").mkdir()
