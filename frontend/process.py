@@ -65,12 +65,19 @@ def _spawn(
     return os.posix_spawn(program, arguments, environment, file_actions=actions, setsigdef=DEFAULTED)
 
 
-def start(argv: Sequence[str], *, stdin: int, stdout: int, stderr: int, env: Mapping[str, str] | None = None) -> int:
-    """Start a program on these descriptors and return its pid, which has to be waited for.
+def start(
+    argv: Sequence[str], *, stdin: int, stdout: int, stderr: int, env: Mapping[str, str] | None = None, hold: int = -1
+) -> int:
+    """Start a program on these descriptors (`hold` becomes its 3) and return its pid, which has to be waited for.
 
     Raises FileNotFoundError when it is not there.
     """
-    return _spawn(argv, env, None, [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in ((stdin, 0), (stdout, 1), (stderr, 2))])
+    return _spawn(
+        argv,
+        env,
+        None,
+        [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in ((stdin, 0), (stdout, 1), (stderr, 2), (hold, 3)) if fd >= 0],
+    )
 
 
 def _wait(pid: int) -> int:

@@ -98,7 +98,7 @@ def start(
                 from remora.frontend.volumes import using
 
                 memory = using.memory(settings, record)
-            plan = _plan(settings, record, memory)
+            plan = _plan(settings, record, lock, memory)
             if with_volumes:
                 record = using.resolved(settings, record, memory)
                 spec = record.spec
@@ -174,11 +174,12 @@ def start(
     return Started(connection, pid, built.warnings)
 
 
-def _plan(settings: Settings, record: ContainerRecord, memory: Memory | None) -> Plan | None:
-    """What this start needs beside the record; None: nothing. memory: volumes that other containers have mounted.
+def _plan(settings: Settings, record: ContainerRecord, lock: int, memory: Memory | None) -> Plan | None:
+    """What this start needs beside the record; None: nothing. lock: the container's, held; memory: volumes that other
+    containers have mounted.
 
     Each part of the frontend that needs something adds it here, in a module that is imported only when the record asks
-    for it. What is to be undone has to be in the plan, and saved, before it is made. Called with the container's lock.
+    for it. What is to be undone has to be in the plan, and saved, before it is made.
     """
     spec = record.spec
     joins = ":" in spec["pid"] + spec["ipc"] + spec["uts"] + spec["cgroupns"] + spec["network"]
@@ -203,7 +204,7 @@ def _plan(settings: Settings, record: ContainerRecord, memory: Memory | None) ->
         if bridged:
             from remora.frontend.networks.attach import Attach
 
-            plan.attach = Attach(settings, record)
+            plan.attach = Attach(settings, record, lock)
             plan.attach.begin(plan, plan.user_fd)
         elif user_mode:
             from remora.frontend.networks.user_mode import prepare

@@ -36,11 +36,13 @@ SHORT = 12
 class Attach:
     """The networks of one start. `close` when the monitor has been spawned, or when it came to nothing."""
 
-    __slots__ = ("settings", "record", "wanted", "bound", "_lock", "_run", "_netns", "_uplink")
+    __slots__ = ("settings", "record", "wanted", "bound", "_held", "_lock", "_run", "_netns", "_uplink")
 
-    def __init__(self, settings: Settings, record: ContainerRecord) -> None:
+    def __init__(self, settings: Settings, record: ContainerRecord, lock: int) -> None:
+        """lock: descriptor of the container's, borrowed."""
         self.settings = settings
         self.record = record
+        self._held = lock
         self.wanted: list[Wanted] = []
         self.bound = ports.Bound([], -1)
         self._lock: definitions.Lock | None = None
@@ -83,7 +85,7 @@ class Attach:
         plan.texts = file_texts(settings, record, namespaces.hostname(settings, record.spec), self.wanted)
         self._lock = definitions.Lock(settings, make=False)
         self._lock.__enter__()
-        self._run = netavark.Run(settings, self._command("setup"))
+        self._run = netavark.Run(settings, self._command("setup"), hold=self._held)
 
     def _bind(self, ipv6: bool) -> ports.Bound:
         if self.settings.rootless:

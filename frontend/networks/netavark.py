@@ -136,13 +136,18 @@ class Run:
 
     __slots__ = ("_pid", "_out")
 
-    def __init__(self, settings: Settings, argv: Sequence[str], text: str = "") -> None:
+    def __init__(self, settings: Settings, argv: Sequence[str], text: str = "", hold: int = -1) -> None:
+        """hold: descriptor of a lock that shall be held until it ends, though we are killed: who undoes what it makes
+        must come after it. A shell of its own has it, for netavark hands on what it has to aardvark-dns."""
         self._pid = -1
         _keep_to_ourselves()
         self._out = _memory("netavark", b"")
         source = _memory("request", text.encode("utf-8", "surrogateescape"))
         try:
-            self._pid = process.start(argv, stdin=source, stdout=self._out, stderr=self._out, env=environment(settings))
+            words = [*argv] if hold < 0 else ["sh", "-c", '"$@" 3<&-; exit $?', "sh", *argv]
+            self._pid = process.start(
+                words, stdin=source, stdout=self._out, stderr=self._out, env=environment(settings), hold=hold
+            )
         except BaseException:
             self.close()
             raise
