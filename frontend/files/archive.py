@@ -102,7 +102,7 @@ def extract(file: IO[bytes], sink: Sink, what: str) -> None:
         with tarfile.open(fileobj=file, mode="r|*", bufsize=PIECE) as tar:
             for info in tar:
                 _member(tar, info, sink, what)
-    except (tarfile.TarError, EOFError, UnicodeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise RemoraError(f"{what}: not a whole tarball: {error}", "`tar -c` makes one") from None
     except OSError as error:
         if error.errno is None or type(error).__name__ == "BadGzipFile":

@@ -150,7 +150,12 @@ def test_a_tarball_that_is_cut_off_or_leads_out_is_refused(box: Remora, tmp_path
         info = tarfile.TarInfo("big")
         info.size = 100_000
         tar.addfile(info, io.BytesIO(bytes(100_000)))
-    for data in (big.getvalue()[:50_000], b"no tarball at all" * 100):
+    never = io.BytesIO()
+    with tarfile.open(fileobj=never, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("never")
+        info.pax_headers = {"mtime": "nan"}
+        tar.addfile(info)
+    for data in (big.getvalue()[:50_000], b"no tarball at all" * 100, never.getvalue()):
         with box.popen("cp", "-", "box:/bin", stdin=subprocess.PIPE) as put:
             assert b"not a whole tarball" in put.communicate(data)[1]
         assert put.returncode == 125
