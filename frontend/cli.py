@@ -63,6 +63,7 @@ COMMANDS: dict[str, Command] = {
     "rmi": Command("rmi", "Remove images"),
     "run": Command("run", "Run a command in a new container"),
     "save": Command("save", "Save images to an archive"),
+    "search": Command("search", "List the tags of an image in its registry"),
     "start": Command("start", "Start containers"),
     "stats": Command("stats", "Show what containers use of CPU, memory, network and disks"),
     "stop": Command("stop", "Stop containers"),
@@ -130,7 +131,7 @@ NOUNS: dict[str, dict[str, str]] = {
         "top": "top",
     },
     "image": {
-        **{name: name for name in "history import inspect load pull push rm save tag untag".split()},
+        **{name: name for name in "history import inspect load pull push rm save search tag untag".split()},
         "exists": "image_exists",
         "list": "images",
         "ls": "images",

@@ -43,6 +43,7 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
         "the registry has no image of this name and tag",
         "`skopeo list-tags docker://{repository}` lists the tags",
     ),
+    ("tags list: invalid status code from registry 404", "the registry has no such repository", "check the name"),
     ("name unknown", "the registry has no such repository", "check the name"),
     ("unauthorized", "the registry {host} wants a login or does not know the image", "`remora login {host}`"),
     ("authentication required", "the registry {host} wants a login", "`remora login {host}`"),

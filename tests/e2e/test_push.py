@@ -103,6 +103,25 @@ def test_what_fails_is_one_line_with_a_remedy_and_leaves_nothing(
     assert not (tmp_path / "absent").exists()
 
 
+def test_the_tags_of_a_repository_are_listed(empty_remora: Remora, server: Registry, busybox_tar: Path) -> None:
+    empty_remora("import", "-q", str(busybox_tar), "base")
+    repository, access = f"{server.host}/many/tags", ("--tls-verify=false", *CREDS)
+    for tag in ("a", "b", "c"):
+        empty_remora("push", "-q", *access, "base", f"{repository}:{tag}")
+    listing = ("search", "--list-tags", *access)
+    table = [line.split() for line in empty_remora(*listing, repository).splitlines()]
+    assert table == [["NAME", "TAG"], *([repository, tag] for tag in ("a", "b", "c"))]
+    assert empty_remora(*listing, "--limit", "2", "--format", "{{.Tag}}", f"{repository}:a") == "a\nb"
+    assert json.loads(empty_remora(*listing, "--format", "json", repository)) == [
+        {"Name": repository, "Tags": ["a", "b", "c"]}
+    ]
+    assert "no such repository" in said(empty_remora, *listing, f"{server.host}/many/none")
+    search = ("search", "--list-tags", "--tls-verify=false")
+    assert f"`remora login {server.host}`" in said(empty_remora, *search, repository)
+    assert "refuses connections" in said(empty_remora, *search, f"127.0.0.1:{free_port()}/base")
+    assert "`remora search --list-tags base`" in said(empty_remora, "search", "base")
+
+
 @pytest.fixture
 def alice() -> Iterator[Person]:
     if os.geteuid() != 0:
