@@ -46,7 +46,19 @@ class Namespace:
 class Argument:
     """One option or positional argument."""
 
-    __slots__ = ("flags", "dest", "action", "nargs", "const", "default", "type", "choices", "metavar", "help")
+    __slots__ = (
+        "flags",
+        "dest",
+        "action",
+        "nargs",
+        "const",
+        "default",
+        "type",
+        "choices",
+        "metavar",
+        "help",
+        "complete",
+    )
 
     def __init__(self, flags: Sequence[str], dest: str, action: str) -> None:
         self.flags = flags
@@ -59,6 +71,7 @@ class Argument:
         self.choices: Iterable[str] | None = None
         self.metavar = ""
         self.help: str | None = ""
+        self.complete: str | None = None
 
     @property
     def takes_value(self) -> bool:
@@ -96,13 +109,15 @@ class ArgumentParser:
         metavar: str = "",
         help: str | None = "",
         required: bool = False,
+        complete: str | None = None,
     ) -> Argument:
         """Add an option (`-x`, `--long`) or a positional argument.
 
         action: store, append, store_true, store_false, store_const, count. An `append` without default gives [].
         nargs: for a positional `?`, `*`, `+` or REMAINDER (everything from there on); for an option `?` (value only
         with `=`, else `const`). type: makes the value from the text; ArgumentTypeError or ValueError refuse it.
-        help: None hides it from the help.
+        help: None hides it from the help. complete: what a shell offers for it: words, and `@kind` with or without a
+        prefix (frontend/completion/values.py); None: the choices, else what the metavar stands for; "": nothing.
         """
         positional = not flags[0].startswith("-")
         if not dest:
@@ -110,7 +125,7 @@ class ArgumentParser:
             dest = longest.lstrip("-").replace("-", "_")
         argument = Argument(() if positional else flags, dest, action)
         argument.nargs, argument.const, argument.type, argument.choices = nargs, const, type, choices
-        argument.metavar, argument.help = metavar, help
+        argument.metavar, argument.help, argument.complete = metavar, help, complete
         if action in ("store_true", "store_false"):
             default = (action == "store_false") if default is None else default
         elif action == "append" or nargs in ("*", "+", REMAINDER):

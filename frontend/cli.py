@@ -21,8 +21,11 @@ from remora.frontend.settings import GlobalOptions, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
+
+    from remora.frontend.arguments import ArgumentParser, Namespace
+    from remora.frontend.settings import Settings
 
 
 class Command:
@@ -37,6 +40,7 @@ class Command:
 
 COMMANDS: dict[str, Command] = {
     "attach": Command("attach", "Attach to a running container"),
+    "completion": Command("completion", "Print the script that completes command lines in a shell"),
     "cp": Command("cp", "Copy files between containers and here"),
     "create": Command("create", "Create a container without starting it"),
     "diff": Command("diff", "Show what a container has changed in the files of its image"),
@@ -75,8 +79,9 @@ COMMANDS: dict[str, Command] = {
     "wait": Command("wait", "Wait until containers end and print their exit codes"),
 }
 
-# Not shown: used by the monitor.
+# Not shown: used by the monitor, `__complete` by the scripts of `completion`.
 HIDDEN: dict[str, Command] = {
+    "__complete": Command("complete", "Complete a command line"),
     "_unshift": Command("unshift", "Remove shifted copies of images that nobody uses"),
     "_slirp": Command("slirp", "Start slirp4netns for a container"),
     "_uplink": Command("uplink", "See to slirp4netns of the user's bridge networks"),
@@ -171,6 +176,15 @@ GLOBAL_VALUES = {
     "--cgroup-manager": "cgroup_manager",
     "--entered": "entered",  # not shown: given by the monitor
 }
+GLOBAL_HELP = (
+    ("    --cgroup-manager NAME", "Who makes cgroups: cgroupfs or systemd"),
+    ("-D, --debug", "Tell more about what is done"),
+    ("    --help", "Show this help"),
+    ("    --root PATH", "Folder of the containers (default /var/lib/remora; ~/.local/share/remora)"),
+    ("    --runroot PATH", "Folder of what runs (default /run/remora; $XDG_RUNTIME_DIR/remora)"),
+    ("    --runtime NAME", "OCI runtime: a name or a path"),
+    ("    --version", "Show the version"),
+)
 INTERRUPTED = 130
 # What an ordinary user can do only in a namespace of their own: giving files to other ids. `create`, `exec`, `restart`,
 # `rm`, `run` and `start` enter one by themselves, the others only read, or talk to monitors.
@@ -301,7 +315,7 @@ def _dispatch(argv: list[str], env: Mapping[str, str]) -> int:
     if not rest:
         sys.stderr.write(help_text())
         return 125
-    name, prog, rest = _command(rest)
+    name, prog, rest = find_command(rest)
     command = COMMANDS.get(name) or GROUPED.get(name) or HIDDEN.get(name)
     if command is None:
         return 0
@@ -343,14 +357,14 @@ def _global_options(argv: list[str], options: GlobalOptions) -> int | None:
     return at
 
 
-def _command(rest: list[str]) -> tuple[str, str, list[str]]:
+def find_command(rest: list[str]) -> tuple[str, str, list[str]]:
     """Name of the command, how help calls it, and its arguments; nouns and `help` resolved."""
     name = rest[0]
     if name == "help":
         if len(rest) == 1:
             sys.stdout.write(help_text())
             return "", "", []
-        return _command([*rest[1:], "--help"])
+        return find_command([*rest[1:], "--help"])
     noun = NOUNS.get(name)
     if noun is None:
         if name not in COMMANDS and name not in HIDDEN:
@@ -375,12 +389,13 @@ def _suggestion(wrong: str, known: list[str]) -> str:
     return f"did you mean {near[0]}? See `remora --help`" if near else "see `remora --help`"
 
 
-def _run(
-    name: str, prog: str, command: Command, words: list[str], options: GlobalOptions, env: Mapping[str, str]
-) -> int:
+def command_parser(
+    name: str, prog: str, command: Command
+) -> tuple[ArgumentParser, Callable[[Namespace, Settings], object]]:
+    """The parser of one command, and what runs it. prog: how help calls the command."""
     from importlib import import_module
 
-    from remora.frontend.arguments import ArgumentParser, HelpAsked
+    from remora.frontend.arguments import ArgumentParser
 
     module = import_module(f"remora.frontend.commands.{command.module}")
 
@@ -397,6 +412,15 @@ def _run(
     add_arguments, run = part("add_arguments"), part("run")
     assert callable(add_arguments) and callable(run)
     add_arguments(parser)
+    return parser, run
+
+
+def _run(
+    name: str, prog: str, command: Command, words: list[str], options: GlobalOptions, env: Mapping[str, str]
+) -> int:
+    from remora.frontend.arguments import HelpAsked
+
+    parser, run = command_parser(name, prog, command)
     try:
         arguments = parser.parse_args(words)
     except HelpAsked:
@@ -421,13 +445,7 @@ def help_text() -> str:
     lines += [
         "",
         "Options:",
-        "      --cgroup-manager NAME  Who makes cgroups: cgroupfs or systemd",
-        "  -D, --debug                Tell more about what is done",
-        "      --help                 Show this help",
-        "      --root PATH            Folder of the containers (default /var/lib/remora; ~/.local/share/remora)",
-        "      --runroot PATH         Folder of what runs (default /run/remora; $XDG_RUNTIME_DIR/remora)",
-        "      --runtime NAME         OCI runtime: a name or a path",
-        "      --version              Show the version",
+        *(f"  {names:<22} {text}" for names, text in GLOBAL_HELP),
         "",
         "`remora COMMAND --help` tells more about a command.",
     ]

@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--sig-proxy", action="store_true", default=True, help="Pass signals on to the container (default true)"
     )
-    parser.add_argument("container", nargs="?", metavar="CONTAINER")
+    parser.add_argument("container", nargs="?", metavar="CONTAINER", complete="@running")
 
 
 def run(arguments: Namespace, settings: Settings) -> int:

@@ -14,8 +14,15 @@ EXAMPLE = "remora cp web:/etc/nginx ./nginx"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options as `docker cp` and `podman cp` have them."""
-    parser.add_argument("source", metavar="SOURCE", help="CONTAINER:PATH, a path here, or - for a tarball on stdin")
-    parser.add_argument("target", metavar="DESTINATION", help="CONTAINER:PATH, a path here, or - for stdout")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="CONTAINER:PATH, a path here, or - for a tarball on stdin",
+        complete="@place @file",
+    )
+    parser.add_argument(
+        "target", metavar="DESTINATION", help="CONTAINER:PATH, a path here, or - for stdout", complete="@place @file"
+    )
     parser.add_argument(
         "-a", "--archive", action="store_true", help="Keep user and group ids (else: the container's user, or yours)"
     )

@@ -40,8 +40,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--privileged", action="store_true", help="Give it all capabilities")
     parser.add_argument("--tty", "-t", action="store_true", help="Give it a terminal")
     parser.add_argument("--user", "-u", metavar="USER[:GROUP]", help="User to run as, names or numbers")
-    parser.add_argument("--workdir", "-w", default="", metavar="PATH", help="Working directory")
-    parser.add_argument("words", nargs="...", metavar="CONTAINER COMMAND")
+    parser.add_argument("--workdir", "-w", default="", metavar="PATH", help="Working directory", complete="")
+    parser.add_argument("words", nargs="...", metavar="CONTAINER COMMAND", complete="@running")
 
 
 def run(arguments: Namespace, settings: Settings) -> int:

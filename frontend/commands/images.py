@@ -31,10 +31,14 @@ SHORT = 12
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Options as `podman images` has them."""
-    parser.add_argument("pattern", nargs="?", default="", metavar="NAME", help="Only images of this name")
+    parser.add_argument(
+        "pattern", nargs="?", default="", metavar="NAME", help="Only images of this name", complete="@image"
+    )
     parser.add_argument("-a", "--all", action="store_true", help="Show intermediate images too")
     parser.add_argument("--digests", action="store_true", help="Show digests")
-    parser.add_argument("-f", "--filter", action="append", metavar="KEY=VALUE", help="Only images that match")
+    parser.add_argument(
+        "-f", "--filter", action="append", metavar="KEY=VALUE", help="Only images that match", complete="@imagefilter"
+    )
     parser.add_argument("--format", default="", metavar="FORMAT", help="json, table COLUMNS or a Go template")
     parser.add_argument("--history", action="store_true", help="Show the names they once had")
     parser.add_argument("--no-trunc", action="store_true", help="Show whole ids")

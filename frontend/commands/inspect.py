@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--size", "-s", action="store_true", help="Also the size of what containers wrote")
     text = "container, image, volume or all"
     parser.add_argument("--type", "-t", default="all", choices=TYPES, metavar="TYPE", help=text)
-    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME", complete="@object")
 
 
 def run(arguments: Namespace, settings: Settings) -> int:

@@ -16,8 +16,10 @@ EXAMPLE = "remora kill --signal HUP web"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--signal", "-s", default="KILL", metavar="SIGNAL", help="Signal to send (default KILL)")
-    selection.add_arguments(parser, "All running containers", cidfile=True)
+    parser.add_argument(
+        "--signal", "-s", default="KILL", metavar="SIGNAL", help="Signal to send (default KILL)", complete="@signal"
+    )
+    selection.add_arguments(parser, "All running containers", cidfile=True, complete="@running")
 
 
 def run(arguments: Namespace, settings: Settings) -> int:

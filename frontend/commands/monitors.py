@@ -38,15 +38,15 @@ def add_arguments_monitor_ls(parser: ArgumentParser) -> None:
 
 def add_arguments_monitor_status(parser: ArgumentParser) -> None:
     parser.add_argument("--format", "-f", metavar="FORMAT", help="json or a Go template")
-    selection.add_arguments(parser, "All containers with a monitor")
+    selection.add_arguments(parser, "All containers with a monitor", complete="@running")
 
 
 def add_arguments_monitor_upgrade(parser: ArgumentParser) -> None:
-    selection.add_arguments(parser, "All containers with a monitor")
+    selection.add_arguments(parser, "All containers with a monitor", complete="@running")
 
 
 def add_arguments_monitor_reopen_logs(parser: ArgumentParser) -> None:
-    selection.add_arguments(parser, "All containers with a monitor")
+    selection.add_arguments(parser, "All containers with a monitor", complete="@running")
 
 
 def has_monitor(state: ContainerState) -> bool:

@@ -39,7 +39,14 @@ HEADINGS = {"ID": "NETWORK ID"}
 def add_arguments_network_create(parser: ArgumentParser) -> None:
     parser.add_argument("--disable-dns", action="store_true", help="No name resolution among its containers")
     parser.add_argument("--dns", action="append", metavar="ADDRESS", help="Name server for what is not a container")
-    parser.add_argument("--driver", "-d", default="bridge", metavar="DRIVER", help="bridge, macvlan or ipvlan")
+    parser.add_argument(
+        "--driver",
+        "-d",
+        default="bridge",
+        metavar="DRIVER",
+        help="bridge, macvlan or ipvlan",
+        complete="bridge macvlan ipvlan",
+    )
     parser.add_argument("--gateway", action="append", metavar="ADDRESS", help="Gateway, for each --subnet in turn")
     parser.add_argument("--ignore", action="store_true", help="A network that is there already is no error")
     parser.add_argument("--interface-name", default="", metavar="NAME", help="Name of the bridge")
@@ -78,7 +85,14 @@ def run_network_create(arguments: Namespace, settings: Settings) -> int:
 
 
 def add_arguments_network_ls(parser: ArgumentParser) -> None:
-    parser.add_argument("--filter", "-f", action="append", metavar="KEY=VALUE", help="Only networks that match")
+    parser.add_argument(
+        "--filter",
+        "-f",
+        action="append",
+        metavar="KEY=VALUE",
+        help="Only networks that match",
+        complete="@networkfilter",
+    )
     parser.add_argument("--format", default="", metavar="FORMAT", help="json, table COLUMNS or a Go template")
     parser.add_argument("--no-trunc", action="store_true", help="Whole ids")
     parser.add_argument("--noheading", "-n", action="store_true", help="No headings")

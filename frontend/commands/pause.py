@@ -16,11 +16,11 @@ EXAMPLE_unpause = "remora unpause --all"
 
 
 def add_arguments_pause(parser: ArgumentParser) -> None:
-    selection.add_arguments(parser, "All running containers", cidfile=True)
+    selection.add_arguments(parser, "All running containers", cidfile=True, complete="@running")
 
 
 def add_arguments_unpause(parser: ArgumentParser) -> None:
-    selection.add_arguments(parser, "All paused containers", cidfile=True)
+    selection.add_arguments(parser, "All paused containers", cidfile=True, complete="@paused")
 
 
 def run_pause(arguments: Namespace, settings: Settings) -> int:

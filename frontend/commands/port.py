@@ -20,7 +20,7 @@ EXAMPLE = "remora port web 80/tcp"
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--all", "-a", action="store_true", help="All containers that run")
     parser.add_argument("--latest", "-l", action="store_true", help="The container created last")
-    parser.add_argument("container", nargs="?", metavar="CONTAINER")
+    parser.add_argument("container", nargs="?", metavar="CONTAINER", complete="@running")
     parser.add_argument("port", nargs="?", metavar="PORT[/PROTOCOL]")
 
 

@@ -41,7 +41,9 @@ class Row:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--all", "-a", action="store_true", help="Also containers that do not run")
-    parser.add_argument("--filter", "-f", action="append", metavar="KEY=VALUE", help="Only containers that match")
+    parser.add_argument(
+        "--filter", "-f", action="append", metavar="KEY=VALUE", help="Only containers that match", complete="@filter"
+    )
     parser.add_argument("--format", metavar="FORMAT", help="table, json or a Go template")
     parser.add_argument("--last", "-n", type=int, default=-1, metavar="N", help="The N created last, in any state")
     parser.add_argument("--latest", "-l", action="store_true", help="The one created last, in any state")

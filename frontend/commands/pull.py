@@ -23,7 +23,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--creds", default="", metavar="USER[:PASSWORD]", help="Login for the registry")
     parser.add_argument("--os", default="", metavar="OS", help="Choose the image of another operating system")
     parser.add_argument("--platform", default="", metavar="OS/ARCH[/VARIANT]", help="The two and the variant in one")
-    parser.add_argument("--policy", default="always", metavar="POLICY", help="always, missing, never or newer")
+    parser.add_argument(
+        "--policy",
+        default="always",
+        metavar="POLICY",
+        help="always, missing, never or newer",
+        complete="always missing never newer",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="Show no progress")
     parser.add_argument("--tls-verify", action="store_true", help="false allows plain HTTP")
     parser.set_defaults(tls_verify=None)  # not given: registries.conf decides

@@ -32,17 +32,32 @@ class Selected:
         self.given = given
 
 
-def add_arguments(parser: ArgumentParser, all_help: str = "", cidfile: bool = False, ignore: bool = False) -> None:
-    """The arguments that select containers: names, --latest, and where they make sense --all, --cidfile, --ignore."""
+def add_arguments(
+    parser: ArgumentParser,
+    all_help: str = "",
+    cidfile: bool = False,
+    ignore: bool = False,
+    complete: str = "@container",
+) -> None:
+    """The arguments that select containers: names, --latest, and where they make sense --all, --cidfile, --ignore.
+
+    complete: which of them a shell offers.
+    """
     if all_help:
         parser.add_argument("--all", "-a", action="store_true", help=all_help)
-        parser.add_argument("--filter", action="append", metavar="KEY=VALUE", help="Only containers that match (as ps)")
+        parser.add_argument(
+            "--filter",
+            action="append",
+            metavar="KEY=VALUE",
+            help="Only containers that match (as ps)",
+            complete="@filter",
+        )
     if cidfile:
         parser.add_argument("--cidfile", action="append", metavar="FILE", help="Read a container's ID from this file")
     if ignore:
         parser.add_argument("--ignore", "-i", action="store_true", help="Containers that are not there are no error")
     parser.add_argument("--latest", "-l", action="store_true", help="The container created last")
-    parser.add_argument("containers", nargs="*", metavar="CONTAINER")
+    parser.add_argument("containers", nargs="*", metavar="CONTAINER", complete=complete)
 
 
 def select(

@@ -27,12 +27,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--attach", "-a", action="store_true", help="Show its output and end with its exit code")
     parser.add_argument("--all", action="store_true", help="All containers that do not run")
     parser.add_argument("--detach-keys", metavar="KEYS", help="Keys that let go of the container")
-    parser.add_argument("--filter", "-f", action="append", metavar="KEY=VALUE", help="Only containers that match")
+    parser.add_argument(
+        "--filter", "-f", action="append", metavar="KEY=VALUE", help="Only containers that match", complete="@filter"
+    )
     parser.add_argument("--interactive", "-i", action="store_true", help="Give it our standard input")
     parser.add_argument("--latest", "-l", action="store_true", help="The container created last")
     text = "Pass signals on to the container (default true if attaching)"
     parser.add_argument("--sig-proxy", action="store_true", default=True, help=text)
-    parser.add_argument("containers", nargs="*", metavar="CONTAINER")
+    parser.add_argument("containers", nargs="*", metavar="CONTAINER", complete="@stopped")
 
 
 def run(arguments: Namespace, settings: Settings) -> int:

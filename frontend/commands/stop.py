@@ -17,7 +17,7 @@ EXAMPLE = "remora stop --time 2 web db"
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_time(parser)
-    selection.add_arguments(parser, "All containers that run", cidfile=True, ignore=True)
+    selection.add_arguments(parser, "All containers that run", cidfile=True, ignore=True, complete="@running")
 
 
 def add_time(parser: ArgumentParser) -> None:

@@ -48,7 +48,7 @@ class Waiting:
 
 def add_arguments(parser: ArgumentParser) -> None:
     text = "exited (default, also: stopped), running or removed"
-    parser.add_argument("--condition", action="append", metavar="CONDITION", help=text)
+    parser.add_argument("--condition", action="append", metavar="CONDITION", help=text, complete=" ".join(CONDITIONS))
     text = "How often to look for a container that is not started yet (default 250ms); an end is never polled for"
     parser.add_argument("--interval", "-i", default="250ms", metavar="TIME", help=text)
     parser.add_argument("--latest", "-l", action="store_true", help="The container created last")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT = 1048576
 INFINITY = (1 << 64) - 1
-_NUMBERS = {
+NUMBERS = {
     "as": resource.RLIMIT_AS,
     "core": resource.RLIMIT_CORE,
     "cpu": resource.RLIMIT_CPU,
@@ -81,7 +81,7 @@ def lowered_defaults(ulimits: Sequence[Ulimit], effective: int) -> str:
 def of_host() -> list[Ulimit]:
     """`--ulimit host`: all limits as this process has them."""
     result: list[Ulimit] = []
-    for name, number in _NUMBERS.items():
+    for name, number in NUMBERS.items():
         soft, hard = resource.getrlimit(number)
         result.append({"name": name, "soft": soft, "hard": hard})
     return result
@@ -107,7 +107,7 @@ def in_user_namespace() -> bool:
 def _most(name: str, effective: int) -> int:
     """The largest value this process may set."""
     if not effective & capabilities.SYS_RESOURCE:
-        return _unsigned(resource.getrlimit(_NUMBERS[name])[1])
+        return _unsigned(resource.getrlimit(NUMBERS[name])[1])
     if name == "nofile":  # the kernel refuses more even to the privileged
         with open("/proc/sys/fs/nr_open", "rb", buffering=0) as file:
             return int(file.read(32))

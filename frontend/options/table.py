@@ -121,20 +121,50 @@ OPTIONS = (
     Option("--workdir -w", VALUE, "PATH", "Working directory"),
 )
 
+JOINED = " container:@running ns:@file"
+# What a shell offers as their values (ArgumentParser.add_argument, `complete`), where the metavar does not tell.
+COMPLETE = {
+    "--attach": "stdin stdout stderr",
+    "--cap-add": "@capability",
+    "--cap-drop": "@capability",
+    "--cgroupns": "private host" + JOINED,
+    "--device": "@file",
+    "--env": "@env",
+    "--image-volume": "anonymous tmpfs ignore",
+    "--ipc": "shareable private none host" + JOINED,
+    "--log-driver": "k8s-file json-file journald none passthrough",
+    "--network": "none host pasta slirp4netns @network" + JOINED,
+    "--pid": "private host" + JOINED,
+    "--pull": "always missing never newer",
+    "--restart": "no on-failure always unless-stopped",
+    "--runtime": "crun runc @file",
+    "--security-opt": "seccomp=@file apparmor= label= mask= unmask= proc-opts= no-new-privileges",
+    "--stop-signal": "@signal",
+    "--ulimit": "host @ulimit",
+    "--userns": "host auto keep-id nomap" + JOINED,
+    "--uts": "private host" + JOINED,
+    "--volume": "@volume @file",
+    "--volumes-from": "@container",
+    "--workdir": "",
+}
+
 
 def add_arguments(parser: ArgumentParser, command: str) -> None:
     """Add the options of `run` or `create`, the image and the command to a parser."""
     for option in OPTIONS:
         if option.only not in ("", command):
             continue
+        offered = COMPLETE.get(option.names[0])
         if option.kind == FLAG:
             parser.add_argument(*option.names, action="store_true", help=option.help)
         elif option.kind == ON:
             parser.add_argument(*option.names, action="store_true", default=True, help=option.help)
         elif option.kind == VALUE:
-            parser.add_argument(*option.names, metavar=option.metavar, help=option.help)
+            parser.add_argument(*option.names, metavar=option.metavar, help=option.help, complete=offered)
         else:
-            parser.add_argument(*option.names, action="append", metavar=option.metavar, help=option.help)
+            parser.add_argument(
+                *option.names, action="append", metavar=option.metavar, help=option.help, complete=offered
+            )
     # Not given: registries.conf or containers.conf decides.
     parser.set_defaults(tls_verify=None, env_host=None, http_proxy=None, init=None, read_only=None)
     parser.add_argument("image", metavar="IMAGE")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TREE, Remora
+from tests.support.tmux import Tmux
 from tests.support.waiting import eventually
 
 SUITE = "bookworm"
@@ -101,46 +102,6 @@ def debian_in_registry(registry: str, debian_tar: Path, tmp_path_factory: pytest
     return name
 
 
-class Tmux:
-    """A tmux server of its own with one window and a shell in it, driven by keys and read as a screen."""
-
-    def __init__(self, folder: Path, remora: Remora) -> None:
-        self.socket = str(folder / "tmux")
-        self.environment = {**remora.environment, "TERM": "xterm"}
-        self._call("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "env PS1='host> ' sh")
-
-    def _call(self, *words: str) -> str:
-        return subprocess.run(
-            ["tmux", "-S", self.socket, *words],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=True,
-        ).stdout
-
-    def type(self, text: str) -> None:
-        self._call("send-keys", "-l", text)
-        self._call("send-keys", "Enter")
-
-    def keys(self, *names: str) -> None:
-        self._call("send-keys", *names)
-
-    def resize(self, rows: int, columns: int) -> None:
-        self._call("resize-window", "-x", str(columns), "-y", str(rows))
-
-    def screen(self) -> str:
-        return self._call("capture-pane", "-p", "-J")
-
-    def expect(self, pattern: str) -> str:
-        """Wait until the screen shows the pattern (a regular expression, line by line)."""
-        found = eventually(lambda: re.search(pattern, self.screen(), re.MULTILINE), f"{pattern} in\n{self.screen()}")
-        return found[0]
-
-    def close(self) -> None:
-        subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True, timeout=30, check=False)
-
-
 def test_debian_is_pulled_from_a_registry_and_its_bash_is_worked_in_through_tmux(
     empty_remora: Remora, debian_in_registry: str, tmp_path: Path
 ) -> None:
@@ -149,7 +110,7 @@ def test_debian_is_pulled_from_a_registry_and_its_bash_is_worked_in_through_tmux
     image = remora.run("pull", "--tls-verify=false", debian_in_registry, timeout=120).stdout.split()[-1]
     assert remora("images", "-q", "--no-trunc").removeprefix("sha256:") == image.removeprefix("sha256:")
 
-    tmux = Tmux(tmp_path, remora)
+    tmux = Tmux(tmp_path, remora.environment)
     try:
         tmux.expect(r"^host> *$")
         tmux.type(f"remora run -it --name deb --hostname box {debian_in_registry}; echo status $?")
