@@ -6,7 +6,9 @@ Exit status 1: there is no such container; 2: it runs and --force was not given 
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 
 from remora import monitor
 from remora.frontend.commands import selection, stop
@@ -28,6 +30,8 @@ EXAMPLE = "remora rm --force web"
 ABSENT = 1
 RUNS = 2
 BUSY_TIME = 30.0
+FULL_TRIES = 20
+FULL_PAUSE = 0.05  # seconds
 
 
 class Target:
@@ -197,7 +201,7 @@ def _lock(settings: Settings, target: Target) -> int:
         if not os.path.lexists(settings.data_dir(target.id)) and not os.path.lexists(run_dir):
             return -1
         try:
-            return monitor.lock(run_dir)
+            return _lock_with_patience(run_dir)
         except BlockingIOError:
             pass
         if not monitor.wait_unlocked(run_dir, BUSY_TIME):
@@ -205,3 +209,16 @@ def _lock(settings: Settings, target: Target) -> int:
     raise RemoraError(
         f"removing container {target.given}: another command is at work on it", "try again when it has ended", RUNS
     )
+
+
+def _lock_with_patience(run_dir: str) -> int:
+    """As `monitor.lock`. On a full file system the folder of a run that has just ended still takes its place for some
+    milliseconds: the kernel gives back later what had confined the monitor to it."""
+    for _ in range(FULL_TRIES):
+        try:
+            return monitor.lock(run_dir)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        time.sleep(FULL_PAUSE)
+    return monitor.lock(run_dir)
