@@ -140,6 +140,15 @@ void ending_put_state(const struct container *container, const char *status, str
     msg_put_int(out, "exit_code", container->has_outcome && !runs ? container->outcome.code : 0);
 }
 
+/* Without room for a new file: in its place. Who reads half of it asks us (state.py). */
+static void overwrite_state(int dir_fd, const struct msg_out *state)
+{
+    CLEANUP_FD int fd = openat(dir_fd, "state", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd >= 0 && fd_write_all(fd, state->buffer.data, state->buffer.size) == 0)
+        (void)!ftruncate(fd, (off_t)state->buffer.size);
+}
+
 void ending_write_state(struct container *container, const char *status)
 {
     int dir_fd = container->monitor->run_dir_fd;
@@ -147,10 +156,11 @@ void ending_write_state(struct container *container, const char *status)
     CLEANUP_FD int fd = openat(dir_fd, "state.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     ending_put_state(container, status, &state);
-    /* On a full run folder the old state stays; the lock and the exit record still tell the truth. */
-    if (fd < 0 || fd_write_all(fd, state.buffer.data, state.buffer.size) < 0 ||
-        renameat(dir_fd, "state.new", dir_fd, "state") < 0)
-        unlinkat(dir_fd, "state.new", 0);
+    if (fd >= 0 && fd_write_all(fd, state.buffer.data, state.buffer.size) == 0 &&
+        renameat(dir_fd, "state.new", dir_fd, "state") == 0)
+        return;
+    unlinkat(dir_fd, "state.new", 0);
+    overwrite_state(dir_fd, &state);
 }
 
 /* ---- removal ---- */
