@@ -25,7 +25,7 @@ from remora.frontend.container import lifecycle
 from remora.frontend.container.plan import Plan
 from remora.frontend.errors import RemoraError
 
-def needed(settings, record):
+def needed(settings, record, *others):
     plan = Plan(record)
     plan.add_execute(["/bin/sh", "-c", "cat >>{folder}/journal"], record.name + "\\n")
     plan.add_unlink("{folder}/lease")
