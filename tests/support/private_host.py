@@ -16,6 +16,8 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.support.users import reachable
+
 DEADLINE = 60.0
 HOST, WORLD = "192.0.2.2", "192.0.2.1"
 HOST6, WORLD6 = "2001:db8:1::2", "2001:db8:1::1"
@@ -160,7 +162,7 @@ def private_host(folder: Path, users: Sequence[str] = ("alice",)) -> Iterator[Pr
             "--propagation=private",
             "sh",
             "-c",
-            script + LAST,
+            script + (reachable() if users else "") + LAST,
             "sh",
             str(folder),
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import shutil
 import stat
 import subprocess
@@ -23,14 +24,8 @@ SETUP = """
 set -e
 cp -a /etc "$1/etc"
 mount --bind "$1/etc" /etc
-if [ -n "$2" ]; then
-    # The program lies below a folder that others may not enter.
-    mkdir "$1/program"
-    mount --bind "$3" "$1/program"
-    mount -t tmpfs -o mode=755 village "$2"
-    mkdir -p "$3"
-    mount --move "$1/program" "$3"
-fi
+"""
+READY = """
 echo ready
 exec cat
 """
@@ -54,8 +49,8 @@ class Users:
 
     def __enter__(self) -> Self:
         self._holder = subprocess.Popen(
-            [*self._within, "unshare", "-m", "--propagation", "private", "sh", "-c", SETUP, "sh"]
-            + [str(self.folder), _closed(), sys.prefix],
+            [*self._within, "unshare", "-m", "--propagation", "private", "sh", "-c", SETUP + reachable() + READY]
+            + ["sh", str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -98,9 +93,27 @@ class Users:
         return [*self.enter, "setpriv", f"--reuid={uid}", f"--regid={uid}", "--init-groups"]
 
 
-def _closed() -> str:
-    """The first folder on the way to the program that others may not enter; "" if there is none."""
-    for folder in reversed([Path(sys.prefix), *Path(sys.prefix).parents]):
+def reachable() -> str:
+    """Lines of shell that put the program and its interpreter, where they lie below a folder that others may not enter,
+    into an empty folder in its place. In a mount namespace of one's own; $1: a folder for what is on its way."""
+    programs: dict[str, list[str]] = {}
+    for path in dict.fromkeys((sys.prefix, sys.base_prefix)):
+        if closed := _closed(Path(path)):
+            programs.setdefault(closed, []).append(path)
+    lines = []
+    for number, (closed, paths) in enumerate(programs.items()):
+        on_their_way = [(shlex.quote(path), f'"$1/program{number}-{at}"') for at, path in enumerate(paths)]
+        for path, place in on_their_way:
+            lines += [f"mkdir {place}", f"mount --bind {path} {place}"]
+        lines.append(f"mount -t tmpfs -o mode=755 village {shlex.quote(closed)}")
+        for path, place in on_their_way:
+            lines += [f"mkdir -p {path}", f"mount --move {place} {path}"]
+    return "\n".join(["", *lines, ""])
+
+
+def _closed(path: Path) -> str:
+    """The first folder on the way to it that others may not enter; "" if there is none."""
+    for folder in reversed([path, *path.parents]):
         if not folder.stat().st_mode & stat.S_IXOTH:
             return str(folder)
     return ""
