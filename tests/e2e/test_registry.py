@@ -132,6 +132,8 @@ def test_debian_is_pulled_from_a_registry_and_its_bash_is_worked_in_through_tmux
         tmux.type("echo after $?")
         tmux.expect(r"^after 130$")
         tmux.type("cat")
+        tmux.type("runs")
+        eventually(lambda: len(re.findall(r"^runs$", tmux.screen(), re.MULTILINE)) == 2, "cat runs and repeats")
         tmux.keys("C-z")
         tmux.expect(r"Stopped +cat")
         tmux.type("fg")
