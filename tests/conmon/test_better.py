@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conmon.caller import RUNC, STDOUT, Caller
+from tests.conmon.caller import RUNC, STDOUT, Caller, Client
 from tests.support import host
 from tests.support.waiting import eventually
 
@@ -47,7 +47,18 @@ def _children(pid: int) -> list[int]:
 def running(caller: Caller) -> None:
     """Wait until the container's own process runs: then whoever attaches is no longer the foreground."""
     pid = int(caller.pidfile.read_text())
-    eventually(lambda: "runc" not in host.command_line(pid)[0], "the container's process runs")
+    # Empty in the middle of an execve.
+    eventually(lambda: (line := host.command_line(pid)) and "runc" not in line[0], "the container's process runs")
+
+
+def taken_on(caller: Caller, count: int) -> list[Client]:
+    """So many clients, accepted: taken on only once there is output, they would pass for the foreground, which is
+    waited for."""
+    monitor = members(caller)[0]
+    before = host.descriptors(monitor)
+    clients = [caller.client() for _ in range(count)]
+    eventually(lambda: host.descriptors(monitor) >= before + count, "all are taken on")
+    return clients
 
 
 def kernel() -> tuple[int, int]:
@@ -68,7 +79,7 @@ def ticks(pids: list[int]) -> int:
 def test_a_client_that_does_not_read_stops_neither_container_nor_log(caller: Caller) -> None:
     caller.run("sh", "-c", f"{GO}; seq 1 300000; exit 3")
     running(caller)
-    caller.client()  # never read
+    taken_on(caller, 1)  # never read
     (caller.shared / "go").touch()
     eventually(caller.exit_file().exists, "the container ends", caller.monitor.patience)
     assert caller.code() == "3"
@@ -79,12 +90,7 @@ def test_a_client_that_does_not_read_stops_neither_container_nor_log(caller: Cal
 def test_a_client_that_does_not_read_stops_no_other_client(caller: Caller) -> None:
     caller.run("sh", "-c", f"{GO}; seq 1 300000")
     running(caller)
-    monitor = members(caller)[0]
-    before = host.descriptors(monitor)
-    caller.client()
-    other = caller.client()
-    # Taken on only once there is output, they would pass for the foreground, which is waited for.
-    eventually(lambda: host.descriptors(monitor) >= before + 2, "both are taken on")
+    _, other = taken_on(caller, 2)
     other.socket.settimeout(caller.monitor.patience)
     (caller.shared / "go").touch()
     assert other.rest()[STDOUT].endswith(b"\n300000\n")
