@@ -7,14 +7,13 @@ import os
 import stat
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Remora
 from tests.support.commands import SLEEP, logged
-from tests.support.village import Person, Village, import_image, staying
+from tests.support.village import Person
 
 
 @pytest.fixture(params=["running", "stopped"])
@@ -303,20 +302,6 @@ def test_paths_that_are_swapped_for_links_all_the_time_lead_nowhere(remora: Remo
 
 
 # ---- an ordinary user --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def somebody(busybox_tar: Path) -> Iterator[Person]:
-    with Village() as village:
-        made = village.person("alice")
-        import_image(made, busybox_tar)
-        yield made
-
-
-@pytest.fixture
-def alice(somebody: Person) -> Iterator[Person]:
-    with staying(somebody) as person:
-        yield person
 
 
 def test_a_user_copies_in_and_out_of_running_and_stopped_containers(alice: Person) -> None:

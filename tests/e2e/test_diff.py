@@ -6,14 +6,11 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.conftest import Remora
 from tests.support.commands import logged
-from tests.support.village import Person, Village, import_image, staying
+from tests.support.village import Person
 
 WORK = "mkdir -p /new/sub; echo x >/new/sub/file; echo x >>/etc/passwd; rm /etc/group; ln -s /etc/shadow /new/link; "
 DONE = [
@@ -107,20 +104,6 @@ done
         found = exported(remora, "box")
         assert "bin/busybox" in found and not [name for name in found if "host-key" in name]
         assert not [line for line in remora("diff", "box").splitlines() if "host-key" in line]
-
-
-@pytest.fixture(scope="module")
-def somebody(busybox_tar: Path) -> Iterator[Person]:
-    with Village() as village:
-        made = village.person("alice")
-        import_image(made, busybox_tar)
-        yield made
-
-
-@pytest.fixture
-def alice(somebody: Person) -> Iterator[Person]:
-    with staying(somebody) as person:
-        yield person
 
 
 def test_a_user_compares_and_exports(alice: Person) -> None:

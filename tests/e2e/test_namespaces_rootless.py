@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,27 +11,11 @@ import pytest
 from tests.conftest import PROGRAM
 from tests.support import host
 from tests.support.commands import SLEEP, said, state
-from tests.support.village import Person, Village, import_image, staying
+from tests.support.village import Person
 from tests.support.waiting import eventually
 
 KINDS = [("pid", "pid"), ("ipc", "ipc"), ("uts", "uts"), ("network", "net"), ("cgroupns", "cgroup")]
 NONE = ("--network", "none")
-
-
-@pytest.fixture(scope="module")
-def somebody(busybox_tar: Path) -> Iterator[Person]:
-    if os.geteuid() != 0:
-        pytest.fail("making users needs root: run the tests with `make test`")
-    with Village() as village:
-        made = village.person("alice")
-        import_image(made, busybox_tar)
-        yield made
-
-
-@pytest.fixture
-def alice(somebody: Person) -> Iterator[Person]:
-    with staying(somebody) as person:
-        yield person
 
 
 @pytest.fixture

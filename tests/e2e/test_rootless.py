@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,8 @@ from tests.frontend.images_registry import registry
 from tests.support import host
 from tests.support.commands import SLEEP, logged, said, state
 from tests.support.layers import oci_archive
-from tests.support.village import Person, Village, import_image, staying
+from tests.support.village import Person, import_image
 from tests.support.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-def somebody(busybox_tar: Path) -> Iterator[Person]:
-    if os.geteuid() != 0:
-        pytest.fail("making users needs root: run the tests with `make test`")
-    with Village() as village:
-        made = village.person("alice")
-        import_image(made, busybox_tar)
-        yield made
-
-
-@pytest.fixture
-def alice(somebody: Person) -> Iterator[Person]:
-    with staying(somebody) as person:
-        yield person
 
 
 def test_run_gives_output_and_code_and_is_root_inside_and_the_user_outside(alice: Person) -> None:

@@ -5,27 +5,10 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.test_security_options import DEFAULT, sets
-from tests.support.village import Person, Village, import_image, staying
-
-
-@pytest.fixture(scope="module")
-def somebody(busybox_tar: Path) -> Iterator[Person]:
-    with Village() as village:
-        made = village.person("alice")
-        import_image(made, busybox_tar)
-        yield made
-
-
-@pytest.fixture
-def alice(somebody: Person) -> Iterator[Person]:
-    with staying(somebody) as person:
-        yield person
+from tests.support.village import Person
 
 
 def run(person: Person, *options: str) -> str:
