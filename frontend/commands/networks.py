@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from remora.frontend.commands import selection
+from remora.frontend.commands.prune import sure
 from remora.frontend.errors import RemoraError
 from remora.frontend.networks import definitions
 
@@ -258,7 +259,7 @@ def run_network_prune(arguments: Namespace, settings: Settings) -> int:
     from remora.frontend.networks import describe, users
 
     filters = describe.Filters(arguments.filter, ("label", "until"))
-    if not arguments.force and not _sure():
+    if not arguments.force and not sure("This will remove all networks not used by at least one container."):
         return 0
     _sweep(settings)
     used = users.by_network(settings)
@@ -270,10 +271,3 @@ def run_network_prune(arguments: Namespace, settings: Settings) -> int:
         if outcome.attempt(_delete, settings, network):
             selection.put(name)
     return outcome.status
-
-
-def _sure() -> bool:
-    sys.stderr.write("WARNING! This will remove all networks not used by at least one container.\n")
-    sys.stderr.write("Are you sure you want to continue? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -10,6 +10,7 @@ import os
 import sys
 
 from remora.frontend.commands import selection
+from remora.frontend.commands.prune import sure
 from remora.frontend.errors import RemoraError
 from remora.frontend.volumes import store
 
@@ -245,7 +246,8 @@ def run_volume_prune(arguments: Namespace, settings: Settings) -> int:
 
     filters = describe.Filters(settings, arguments.filter, describe.PRUNE_FILTERS)
     everything = arguments.all or filters.says("all")
-    if not arguments.force and not _sure("" if everything else "anonymous "):
+    kind = "" if everything else "anonymous "
+    if not arguments.force and not sure(f"This will remove all {kind}volumes not used by at least one container."):
         return 0
     _enter(settings)
     used = store.users(settings)
@@ -264,10 +266,3 @@ def run_volume_prune(arguments: Namespace, settings: Settings) -> int:
             continue
         selection.put(name)
     return outcome.status
-
-
-def _sure(kind: str) -> bool:
-    sys.stderr.write(f"WARNING! This will remove all {kind}volumes not used by at least one container.\n")
-    sys.stderr.write("Are you sure you want to continue? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
